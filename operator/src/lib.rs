@@ -1,1 +1,28 @@
+//! The in-cluster program of apocryph-provider. Data goes one way:
+//!
+//! ```text
+//! libp2p stream -> net -> protocols -> admission -> pods::gateway -> ApocryphPod (API server)
+//!      ^                                                                   |
+//!      +------ protocols <- pods::gateway.watch <- status <- pods::reconcile -> objects -> cluster
+//! ```
+//!
+//! A protocol handler never touches a Deployment; the controller never touches a stream. They meet at the `ApocryphPod`.
+//! `tests/layers.rs` holds the imports to that.
 
+pub mod admission;
+pub mod args;
+pub mod attestation;
+pub mod billing;
+pub mod capacity;
+pub mod identity_store;
+pub mod lease;
+pub mod model;
+pub mod net;
+pub mod pods;
+pub mod pricing;
+pub mod protocols;
+pub mod ready;
+pub mod run;
+pub mod telemetry;
+pub mod walls;
+pub mod watches;

@@ -1,0 +1,4 @@
+//! Evidence of what the provider runs on.
+
+pub mod claims;
+pub mod evidence;

@@ -1,0 +1,3 @@
+//! What was paid. `free` is the only payment of this version.
+
+pub mod free;

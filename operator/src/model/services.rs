@@ -1,0 +1,187 @@
+//! The seams: what protocols and admission need of the rest, as traits. Each has one implementation in the program and
+//! fakes in tests; later issues add implementations, not seams.
+
+use std::sync::Arc;
+
+use futures::{future::BoxFuture, stream::BoxStream};
+
+use super::{
+    key::{PodKey, PodName, Publisher},
+    manifest::{Demand, Resources},
+    pod::{Offer, PodRecord, Terms},
+    refusal::Refusal,
+    status::PodStatus,
+};
+use crate::admission::Admitted;
+
+/// The one door to pods in the API (implemented by pods::gateway).
+pub trait Pods: Send + Sync {
+    /// A fresh read. `Err`: could not find out (`api_unavailable`).
+    fn find<'a>(&'a self, name: &'a PodName) -> BoxFuture<'a, Result<Option<PodRecord>, Refusal>>;
+
+    /// Steps 5 and 6 of the order of writes; returns when the commit is known.
+    fn submit(&self, admitted: Admitted) -> BoxFuture<'_, Result<Submitted, Refusal>>;
+
+    /// The status now and each change after it; ends when the object is gone. Slow readers miss steps, never the last.
+    fn watch(&self, name: &PodName) -> BoxStream<'static, PodStatus>;
+
+    /// Orders the end of that life (by its publisher). Ok when it is ordered, was before, or has ended;
+    /// `not_found` and `other_life` otherwise.
+    fn end<'a>(&'a self, name: &'a PodName, life: u64) -> BoxFuture<'a, Result<(), Refusal>>;
+}
+
+/// Outcome of a submit that was answered.
+#[derive(Debug)]
+pub enum Submitted {
+    /// This write is the commit.
+    Created(PodRecord),
+    /// Somebody else's write came first: read it and decide anew.
+    Raced,
+}
+
+/// What is free (implemented by capacity).
+pub trait Capacity: Send + Sync {
+    fn report(&self) -> CapacityReport;
+
+    /// Would it be admitted now? The refusal names the blocking resource. Changes nothing.
+    fn fits(&self, demand: &Demand) -> Result<(), Refusal>;
+
+    /// One critical section: fits, then holds. One hold per name: a second caller waits for the first one's outcome and is
+    /// then told to look again.
+    fn hold<'a>(&'a self, name: &'a PodName, demand: &'a Demand) -> BoxFuture<'a, Result<Held, Refusal>>;
+}
+
+pub enum Held {
+    Hold(Hold),
+    /// Another request for the name was decided meanwhile.
+    LookAgain,
+}
+
+/// Capacity that is promised. Dropping it gives it back.
+pub struct Hold {
+    release: Option<Box<dyn FnOnce(HoldEnd) + Send + Sync>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldEnd {
+    /// Nothing was created: free at once.
+    Released,
+    /// Created: counted until the own watch shows the object.
+    Committed,
+}
+
+impl Hold {
+    pub fn new(release: impl FnOnce(HoldEnd) + Send + Sync + 'static) -> Hold {
+        Hold { release: Some(Box::new(release)) }
+    }
+
+    /// The object exists.
+    pub fn commit(mut self) {
+        if let Some(release) = self.release.take() {
+            release(HoldEnd::Committed);
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(release) = self.release.take() {
+            release(HoldEnd::Released);
+        }
+    }
+}
+
+impl std::fmt::Debug for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hold")
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CapacityReport {
+    /// In all, under `capacity.max`.
+    pub free: Resources,
+    /// `None`: storage is not offered.
+    pub storage: Option<u64>,
+    /// Kinds of nodes by what is free on them, largest first.
+    pub shapes: Vec<NodeShape>,
+    pub images_may_run_as_root: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeShape {
+    pub count: u32,
+    pub free: Resources,
+}
+
+/// Prices in force (implemented by pricing).
+pub trait Prices: Send + Sync {
+    /// Tables of the last good ConfigMap; `None`: there never was one.
+    fn tables(&self) -> Option<Arc<Tables>>;
+}
+
+pub use crate::pricing::Tables;
+
+/// Is it paid? (Implemented by billing.)
+pub trait Payments: Send + Sync {
+    fn check<'a>(&'a self, key: &'a PodKey, offer: &'a Offer) -> BoxFuture<'a, Verdict>;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Enough(Terms),
+    NotEnough(Refusal),
+    /// Could not be found out: never costs anybody a pod.
+    Unknown(String),
+}
+
+/// Proof of what it runs on (implemented by attestation).
+pub trait Attester: Send + Sync {
+    fn attest<'a>(&'a self, question: Asked<'a>) -> BoxFuture<'a, Result<Attestation, Refusal>>;
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub nonce: &'a [u8],
+    /// Peer id as multihash bytes.
+    pub requester: &'a [u8],
+}
+
+/// One answer; the fields are those of attest.proto.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attestation {
+    pub claims: Claims,
+    pub leaf_index: u64,
+    pub tree_size: u64,
+    pub path: Vec<[u8; 32]>,
+    pub root: [u8; 32],
+    pub leaf: [u8; 32],
+    pub evidence: Vec<Evidence>,
+    pub not_proven: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    pub sealing_key: [u8; 32],
+    pub payment_address: Option<Publisher>,
+    /// Empty: unknown.
+    pub image_id: String,
+    pub policies_hash: Vec<u8>,
+    pub secrets_visible_to: &'static str,
+    /// The encoded message, exactly as hashed into the leaf.
+    pub encoded: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    pub subject: String,
+    /// Why nothing proves the subject.
+    pub none_because: String,
+    pub report_data: [u8; 64],
+}
+
+/// Are new pods accepted now? (Implemented by ready::Door.) Attach, watch and delete never ask.
+pub trait Door: Send + Sync {
+    /// `Err`: not accepting, and why: not_synced, walls_missing, no_price_table, cordoned.
+    fn accepting(&self) -> Result<(), Refusal>;
+}

@@ -1,0 +1,53 @@
+//! Every size that is a promise to publishers. The schema of `ApocryphPod` and the wire use the same numbers.
+//! Sizes in bytes, times in seconds.
+
+use std::ops::RangeInclusive;
+
+/// One wire message: manifest, secret contents and what wraps them.
+pub const MESSAGE_MAX: usize = (1 << 20) + (16 << 10);
+/// A request of attest or provisioning-capacity, which carry no manifest.
+pub const SMALL_REQUEST_MAX: usize = 16 << 10;
+/// The manifest without environment values and secret contents, encoded.
+pub const MANIFEST_MAX: usize = 256 << 10;
+/// All environment values and secret contents of a pod together.
+pub const SECRETS_MAX: usize = 768 << 10;
+
+/// A signed request is valid for at most this long.
+pub const VALIDITY_MAX: u64 = 600;
+/// Clock difference that is forgiven at both ends of the validity.
+pub const CLOCK_SKEW: u64 = 30;
+/// Bytes of an attest nonce.
+pub const NONCE: RangeInclusive<usize> = 16..=64;
+
+pub const CONTAINERS_MAX: usize = 16;
+pub const VOLUMES_MAX: usize = 16;
+/// Ports of one container.
+pub const PORTS_MAX: usize = 16;
+/// Volume mounts of one container.
+pub const MOUNTS_MAX: usize = 16;
+/// Environment variables of one container.
+pub const ENV_MAX: usize = 128;
+/// Entries of `command` and of `args`, each.
+pub const WORDS_MAX: usize = 64;
+/// Bytes of one entry of `command` or `args`.
+pub const WORD_MAX: usize = 4096;
+/// Names of containers and volumes: a DNS label (RFC 1123).
+pub const NAME_MAX: usize = 63;
+/// Names of ports: an IANA service name (RFC 6335).
+pub const PORT_NAME_MAX: usize = 15;
+pub const ENV_NAME_MAX: usize = 128;
+/// Image reference, digest included.
+pub const IMAGE_MAX: usize = 512;
+/// Absolute paths: working directory, mount path.
+pub const PATH_MAX: usize = 1024;
+pub const PORT: RangeInclusive<u64> = 1..=65535;
+
+/// Processor, in thousandths of a core.
+pub const CPU_MILLIS: RangeInclusive<u64> = 1..=1_024_000;
+/// A container needs at least 16 MiB; at most 16 TiB.
+pub const MEMORY: RangeInclusive<u64> = (16 << 20)..=(16 << 40);
+pub const EPHEMERAL_STORAGE: RangeInclusive<u64> = (1 << 20)..=(16 << 40);
+/// One volume.
+pub const VOLUME_SIZE: RangeInclusive<u64> = (1 << 20)..=(64 << 40);
+/// Most lives that are counted.
+pub const LIFE: RangeInclusive<u64> = 1..=(1 << 32);
