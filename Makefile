@@ -1,3 +1,44 @@
-.PHONY: test
-test:
+# Everything a developer or a visitor runs. `make help` lists it.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+CLUSTER := e2e/cluster/cluster
+CRD := charts/apocryph-provider/templates/crd.yaml
+
+.PHONY: help demo down test unit chart e2e check generate build up
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## the main job, seen: a real cluster, the chart, a stranger's pod that answers (KEEP=1 leaves it up)
+	@e2e/demo/run
+
+down: ## end what `make demo KEEP=1` left up
+	@e2e/demo/down
+
+test: ## all tests: unit, property, snapshot, chart, end-to-end on a real cluster (KEEP=1 leaves the cluster up)
+	@e2e/tests/run
+
+unit: ## only the tests that need no cluster
 	cargo test --workspace --locked
+
+e2e: ## only the end-to-end tests, on a cluster that is up (ONLY=name runs those whose names contain it)
+	@e2e/tests/run --only-e2e $(ONLY)
+
+up: ## start the test cluster and leave it up
+	@$(CLUSTER) tools
+	@$(CLUSTER) up
+
+build: ## the operator and the client, as the demo and the tests use them
+	cargo build --workspace --locked
+
+check: ## fast: format, clippy with warnings as errors, generated files current
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@cargo run -q -p apocryph-crd --locked -- --chart | diff -u $(CRD) - \
+	  || { echo "$(CRD) is stale: run 'make generate' and commit it"; exit 1; }
+
+generate: ## write the generated files anew (the chart's copy of the CRD)
+	cargo run -q -p apocryph-crd --locked -- --chart > $(CRD).new
+	mv $(CRD).new $(CRD)
