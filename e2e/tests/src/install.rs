@@ -1,0 +1,130 @@
+//! The chart as the tests install it. One install at a time; a test names the values it needs and the install is changed only
+//! when they differ from those in force.
+
+use std::{process::Command, time::Duration};
+
+use anyhow::{Context, Result};
+use apocryph_publisher::Provider;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client};
+use tokio::sync::Mutex;
+
+use crate::{
+    actor::Actor,
+    cluster::{admin, checkout, run},
+    wait::{PATIENCE, within},
+};
+
+pub const RELEASE: &str = "apocryph-provider";
+pub const NAMESPACE: &str = "apocryph-system";
+/// Made by the operator: peer id and addresses.
+pub const PEER_CONFIG: &str = "apocryph-provider-identity";
+
+/// Values beside `values/base.yaml`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Short timings, free for everyone, node ports, volumes.
+    Base,
+    /// Room for five pods by `capacity.max`.
+    FivePods,
+    /// Pod Security level `restricted` for everyone, volumes of a class that nobody provisions.
+    Strict,
+    /// No values at all, as `helm install` without any.
+    None,
+}
+
+impl Profile {
+    const fn file(self) -> Option<&'static str> {
+        match self {
+            Profile::Base | Profile::None => None,
+            Profile::FivePods => Some("five-pods.yaml"),
+            Profile::Strict => Some("strict.yaml"),
+        }
+    }
+}
+
+static IN_FORCE: Mutex<Option<Profile>> = Mutex::const_new(None);
+
+/// The admin's client and a provider that accepts.
+pub struct Scene {
+    pub admin: Client,
+    pub provider: Provider,
+}
+
+/// The chart installed with a profile's values, accepting pods.
+pub async fn scene(profile: Profile) -> Result<Scene> {
+    let admin = admin().await?;
+    let mut in_force = IN_FORCE.lock().await;
+    if *in_force != Some(profile) {
+        *in_force = None;
+        helm_upgrade(profile, &[]).context("helm")?;
+        *in_force = Some(profile);
+    }
+    drop(in_force);
+    let provider = provider(&admin).await?;
+    if profile != Profile::None {
+        accepting(&provider).await?;
+    }
+    Ok(Scene { admin, provider })
+}
+
+/// What follows has other values in force than a profile's: the next `scene` installs anew.
+pub async fn forget() {
+    *IN_FORCE.lock().await = None;
+}
+
+/// `helm upgrade --install`, as the chart's README says, waiting until it is Ready.
+pub fn helm_upgrade(profile: Profile, more: &[&str]) -> Result<String> {
+    let values = checkout().join("e2e/tests/values");
+    let mut helm = Command::new("helm");
+    helm.args(["upgrade", "--install", RELEASE]).arg(checkout().join("charts/apocryph-provider"));
+    helm.args(["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "2m"]);
+    if profile != Profile::None {
+        helm.arg("--values").arg(values.join("base.yaml"));
+    }
+    if let Some(file) = profile.file() {
+        helm.arg("--values").arg(values.join(file));
+    }
+    run(helm.args(more))
+}
+
+pub fn helm_uninstall() -> Result<String> {
+    run(Command::new("helm").args(["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--timeout", "2m"]))
+}
+
+/// The addresses that the operator announces.
+pub async fn provider(admin: &Client) -> Result<Provider> {
+    let maps: Api<ConfigMap> = Api::namespaced(admin.clone(), NAMESPACE);
+    crate::wait::until("announced addresses", maps, Default::default(), |maps| {
+        let map = maps.iter().find(|map| map.metadata.name.as_deref() == Some(PEER_CONFIG))?;
+        let addresses = map.data.as_ref()?.get("addresses")?;
+        Provider::parse(addresses.lines().filter(|line| line.contains("/tcp/"))).ok()
+    })
+    .await
+}
+
+/// Awaits that new pods are taken.
+pub async fn accepting(provider: &Provider) -> Result<()> {
+    within("the provider accepts pods", async {
+        let mut tick = tokio::time::interval(Duration::from_millis(200));
+        let mut last = String::new();
+        let end = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            tick.tick().await;
+            let asked = async {
+                let actor = Actor::connect(provider).await?;
+                let capacity = apocryph_publisher::capacity::ask(&actor.connection, &Default::default()).await?;
+                anyhow::Ok(capacity.not_accepting)
+            };
+            match asked.await {
+                Ok(None) => return Ok(()),
+                Ok(Some(why)) => last = format!("{why:?}"),
+                Err(error) => last = format!("{error:#}"),
+            }
+            if tokio::time::Instant::now() + Duration::from_secs(1) > end {
+                anyhow::bail!("still not: {last}");
+            }
+        }
+    })
+    .await
+}

@@ -1,0 +1,73 @@
+//! A manifest's secret value is nowhere but in the Secrets that DESIGN 4 names.
+
+use anyhow::{Context, Result};
+use apocryph_e2e::{
+    actor::{Actor, Order},
+    cluster::{checkout, kubectl, run},
+    install::{NAMESPACE, Profile, RELEASE, forget, helm_upgrade, provider, scene},
+    leak,
+};
+
+use crate::HELLO;
+
+#[tokio::test]
+async fn a_secret_value_is_in_two_secrets_and_nowhere_else() -> Result<()> {
+    forget().await;
+    helm_upgrade(Profile::Base, &["--set", "logs.level=trace"])?;
+    let admin = apocryph_e2e::cluster::admin().await?;
+    let provider = provider(&admin).await?;
+    apocryph_e2e::install::accepting(&provider).await?;
+
+    // through the command itself, so that its state file is looked at as well
+    let secret = leak::secret();
+    let folder = leak::folder()?;
+    let manifest = folder.join("pod.yaml");
+    std::fs::write(&manifest, HELLO.replace("good day", &secret))?;
+    let bin = checkout().join("target/debug/apocryph");
+    let command = |args: &[&str]| {
+        run(std::process::Command::new(&bin)
+            .args(args)
+            .env("APOCRYPH_PROVIDER", provider.to_string())
+            .env("APOCRYPH_KEY_FILE", folder.join("key"))
+            .env("XDG_STATE_HOME", folder.join("state")))
+    };
+    command(&["key", "new"])?;
+    let printed = command(&["deploy", &manifest.to_string_lossy(), "--allow-unattested", "--output", "json"])?;
+
+    let forms = leak::forms(&secret);
+    let clean = |place: &str, text: &[u8]| -> Result<()> {
+        for form in &forms {
+            anyhow::ensure!(!leak::contains(text, form.as_bytes()), "{place} holds the secret");
+        }
+        Ok(())
+    };
+    clean("what the client prints", printed.as_bytes())?;
+    let mut files = 0;
+    for file in leak::files(&folder.join("state"))? {
+        clean(&file.display().to_string(), &std::fs::read(&file)?)?;
+        files += 1;
+    }
+    assert!(files > 0, "no state file was written");
+    let log = kubectl(&["-n", NAMESPACE, "logs", "-l", &format!("app.kubernetes.io/name={RELEASE}"), "--tail=-1"])?;
+    assert!(log.contains("TRACE"), "the log is not at level trace");
+    clean("the operator's log", log.as_bytes())?;
+    let metrics = leak::metrics(&admin).await?;
+    assert!(metrics.contains("libp2p") && metrics.contains("apocryph"), "{metrics}");
+    clean("/metrics", metrics.as_bytes())?;
+
+    let found = leak::objects_with(&admin, &forms).await?;
+    let pod = apocryph_e2e::pods::only_running(&admin).await.context("the pod")?;
+    let name = pod.metadata.name.clone().unwrap_or_default();
+    let secret_name = pod.spec.secret_name.clone().context("a Secret")?;
+    let expected = [format!("Secret {NAMESPACE}/{secret_name}"), format!("Secret apod-{name}/{secret_name}")];
+    let mut expected: Vec<String> = expected.into();
+    expected.sort();
+    assert_eq!(found, expected);
+
+    command(&["delete"])?;
+    assert_eq!(leak::objects_with(&admin, &forms).await?, Vec::<String>::new());
+    std::fs::remove_dir_all(folder)?;
+    forget().await;
+    scene(Profile::Base).await?;
+    Ok(())
+}

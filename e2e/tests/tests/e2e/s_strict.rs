@@ -1,0 +1,34 @@
+//! The admin forces `restricted`, and his storage class has no provisioner.
+
+use anyhow::Result;
+use apocryph_e2e::{
+    actor::{Actor, Order},
+    install::{Profile, scene},
+};
+use apocryph_proto::outcome::Code;
+use apocryph_publisher::capacity;
+
+use crate::{HELLO, SLEEPER};
+
+#[tokio::test]
+async fn an_image_that_starts_as_root_is_told_and_capacity_says_so_beforehand() -> Result<()> {
+    let scene = scene(Profile::Strict).await?;
+    let actor = Actor::connect(&scene.provider).await?;
+    assert!(!capacity::ask(&actor.connection, &Default::default()).await?.images_may_run_as_root);
+    let order = Order::of(SLEEPER)?;
+    let status = actor.provision(&order).await?.until_code(Code::ImageRunsAsRoot).await?;
+    assert!(!status.message.is_empty() && !status.remedy.is_empty(), "{status:?}");
+    actor.end(order.pod_id).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_volume_that_cannot_be_bound() -> Result<()> {
+    let scene = scene(Profile::Strict).await?;
+    let actor = Actor::connect(&scene.provider).await?;
+    let order = Order::of(HELLO)?;
+    let status = actor.provision(&order).await?.until_code(Code::VolumeUnbound).await?;
+    assert!(!status.message.is_empty() && !status.remedy.is_empty(), "{status:?}");
+    actor.end(order.pod_id).await?;
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! One leader: a deleted Pod, a rolling upgrade, two operators at once, an uninstall in between (issue part 3, 9 and 10).
+
+use anyhow::{Context, Result};
+use apocryph_e2e::{
+    actor::{Actor, Order},
+    audit::{Event, Tail},
+    cluster::kubectl,
+    http,
+    install::{NAMESPACE, Profile, RELEASE, forget, helm_uninstall, helm_upgrade, provider, scene},
+    operator, pods,
+};
+use apocryph_publisher::reply::Phase;
+
+use crate::{HELLO, SLEEPER};
+
+/// By the audit log: once a new holder has written the Lease, no earlier Pod writes anything.
+fn no_write_follows_the_successor(events: &[Event]) -> Result<usize> {
+    let user = format!("system:serviceaccount:{NAMESPACE}:{RELEASE}");
+    let own: Vec<&Event> = events.iter().filter(|e| e.user.username == user && e.is_write() && e.succeeded()).collect();
+    let mut holders: Vec<&str> = Vec::new();
+    for event in &own {
+        let pod = event.pod().context("the audit log names no Pod")?;
+        if event.resource() == "leases" && holders.last() != Some(&pod) {
+            anyhow::ensure!(!holders.contains(&pod), "{pod} holds the Lease again");
+            holders.push(pod);
+        } else if let Some(place) = holders.iter().position(|holder| *holder == pod) {
+            anyhow::ensure!(place + 1 == holders.len(), "{pod} wrote after {:?} held the Lease: {event:?}", holders.last());
+        }
+    }
+    Ok(holders.len())
+}
+
+#[tokio::test]
+async fn the_operators_pod_is_deleted_during_a_provision() -> Result<()> {
+    let scene = scene(Profile::Base).await?;
+    let mut audit = Tail::from_now()?;
+    let actor = Actor::connect(&scene.provider).await?;
+    let order = Order::of(HELLO)?;
+    let mut stream = actor.provision(&order).await?;
+    let accepted = stream.next().await?.status()?;
+    kubectl(&["-n", NAMESPACE, "delete", "pod", "-l", "apocryph.network/role=leader", "--wait=false"])?;
+
+    // the stream ends with a word, or breaks; the same bytes lead to the same pod
+    let again = operator::reconnect(&scene.provider, apocryph_e2e::actor::same_key(&actor.key)).await?;
+    let running = again.run(&order).await?;
+    assert_eq!((running.name.as_str(), running.life), (accepted.name.as_str(), 1));
+    again.end(order.pod_id).await?;
+    assert!(no_write_follows_the_successor(&audit.read()?)? >= 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rolling_upgrade_and_two_operators_at_once() -> Result<()> {
+    let scene = scene(Profile::Base).await?;
+    let mut audit = Tail::from_now()?;
+    let actor = Actor::connect(&scene.provider).await?;
+    let order = Order::of(SLEEPER)?;
+    let name = actor.run(&order).await?.name;
+
+    forget().await;
+    helm_upgrade(Profile::Base, &["--set", "replicas=2"])?;
+    let again = operator::reconnect(&scene.provider, apocryph_e2e::actor::same_key(&actor.key)).await?;
+    assert_eq!(again.watch(order.pod_id).await?.until_phase(Phase::Running).await?.name, name);
+    let pods = kubectl(&["-n", NAMESPACE, "get", "pods", "-o", "name"])?;
+    assert_eq!(pods.lines().count(), 2, "{pods}");
+    let leaders = kubectl(&["-n", NAMESPACE, "get", "pods", "-l", "apocryph.network/role=leader", "-o", "name"])?;
+    assert_eq!(leaders.lines().count(), 1, "{leaders}");
+
+    // another version: the old leader gives way to a new Pod
+    helm_upgrade(Profile::Base, &["--set", "replicas=2", "--set", "podAnnotations.upgrade=again"])?;
+    let third = operator::reconnect(&scene.provider, apocryph_e2e::actor::same_key(&actor.key)).await?;
+    assert_eq!(third.watch(order.pod_id).await?.until_phase(Phase::Running).await?.name, name);
+    third.end(order.pod_id).await?;
+    assert!(no_write_follows_the_successor(&audit.read()?)? >= 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_uninstall_leaves_tenants_running_and_an_install_takes_them_over() -> Result<()> {
+    let scene = scene(Profile::Base).await?;
+    let actor = Actor::connect(&scene.provider).await?;
+    let order = Order::of(HELLO)?;
+    let running = actor.run(&order).await?;
+    let address = running.addresses[0].multiaddr.clone();
+
+    forget().await;
+    helm_uninstall()?;
+    assert!(http::get(&address).await?.contains("good day"));
+    helm_upgrade(Profile::Base, &[])?;
+    let back = provider(&scene.admin).await?;
+    assert_eq!(back.peer(), scene.provider.peer());
+    apocryph_e2e::install::accepting(&back).await?;
+    let again = Actor::with_key(&back, apocryph_e2e::actor::same_key(&actor.key)).await?;
+    assert_eq!(again.run(&order).await?.name, running.name);
+    assert!(http::get(&address).await?.contains("start 1,"), "it was started anew");
+    again.end(order.pod_id).await?;
+    pods::exactly_these(&scene.admin, &[]).await
+}
+
+#[tokio::test]
+async fn the_stream_cut_right_before_and_right_after_accepted_arrives_at_one_running_pod() -> Result<()> {
+    let scene = scene(Profile::Base).await?;
+    for cut_after in [0, 1] {
+        let name = apocryph_e2e::cut::deploy_with_cut(&scene, SLEEPER, cut_after).await?;
+        pods::exactly_these(&scene.admin, std::slice::from_ref(&name)).await?;
+        apocryph_e2e::cut::delete(&scene).await?;
+    }
+    Ok(())
+}
