@@ -78,14 +78,15 @@ node_pids() {
   local init ns
   init=$(own_process "$STATE/init.pid") || return 0
   ns=$(readlink "/proc/$init/ns/pid") || return 0
-  find /proc -maxdepth 3 -path '/proc/[0-9]*/ns/pid' -lname "$ns" 2>/dev/null | cut -d/ -f3
+  { find /proc/[0-9]*/ns/pid -maxdepth 0 -printf '%l %p\n' 2>/dev/null || true; } |
+    awk -v ns="$ns" '$1 == ns {split($2, path, "/"); print path[3]}'
 }
 
 # program_pid NAME: the process id, as this machine counts, of one of the node's programs
 program_pid() {
   local pid
   for pid in $(node_pids); do
-    case $(tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | head -n 1) in
+    case $(readlink "/proc/$pid/exe") in
       "$CACHE"/*/"${1:?which program}")
         echo "$pid"
         return 0

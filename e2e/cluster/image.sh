@@ -94,7 +94,7 @@ import_rootfs() {
   local reference digest
   reference=$(full_reference "$1")
   digest=$(pack "$reference" "$2" "$3/layout")
-  if ctr_k8s images ls "name==$reference" | awk 'NR > 1 {print $3}' | grep -qx "$digest"; then
+  if ctr_k8s images ls "name==$reference" 2>/dev/null | awk 'NR > 1 {print $3}' | grep -qx "$digest"; then
     echo "$reference $digest (unchanged)"
     return 0
   fi

@@ -100,6 +100,7 @@ launch() {
     echo "$$ $(process_start $$)" >"$2"
     exec unshare --fork --kill-child --pid --mount-proc --mount --propagation slave --net --uts -- bash "$1/node.sh"
   ' node "$HERE" "$NODE_PID_FILE" </dev/null >"$LOGS/node.log" 2>&1 9>&- &
+  disown
   wait_until 10 own_process "$NODE_PID_FILE"
   pid=$(own_process "$NODE_PID_FILE") || return 1
   wait_until 10 node_init "$pid"
@@ -167,7 +168,7 @@ wait_for_node() {
   pause_image || return 1
   await "node ready" 120 node_ready || return 1
   await "service accounts" 60 kubectl_admin get serviceaccount default || return 1
-  await "kube-proxy" 30 program_pid kube-proxy || return 1
+  await "kube-proxy" 10 program_pid kube-proxy || return 1
   node_user_namespaces || say "note: this node has no user namespaces for pods (kernel or runtime too old?)"
   : >"$STATE/ready"
 }
@@ -176,7 +177,7 @@ explain_failure() {
   local name
   [ ! -s "$STATE/ended" ] || sed 's/^/  /' "$STATE/ended" >&2
   for name in node "${NODE_PROGRAMS[@]}"; do
-    [ "$name" = node ] || ! program_pid "$name" >/dev/null || continue
+    ! program_pid "$name" >/dev/null || continue
     [ -s "$LOGS/$name.log" ] || continue
     say "the end of $name's log:"
     tail -n 8 "$LOGS/$name.log" | cut -c1-300 | sed 's/^/  | /' >&2
