@@ -10,19 +10,21 @@ write_config() {
   cp "$HERE/audit-policy.yaml" "$STATE/audit-policy.yaml"
 }
 
+# Containers and volumes live at the usual places, which are the node's own (NODE_PRIVATE_DIRS) and which a pod in a user
+# namespace can walk to; the state folder may be below a home folder that only root may enter.
 # restrict_oom_score_adj: where this machine's root lacks CAP_SYS_RESOURCE, every pod fails without it.
 containerd_config() {
   cat <<TOML
 version = 3
-root = "$STATE/containerd/root"
-state = "$STATE/containerd/state"
+root = "/var/lib/containerd"
+state = "/run/containerd"
 disabled_plugins = ["io.containerd.nri.v1.nri"]
 
 [grpc]
 address = "$CONTAINERD_SOCKET"
 
 [plugins."io.containerd.internal.v1.opt"]
-path = "$STATE/containerd/opt"
+path = "/var/lib/containerd/opt"
 
 [plugins."io.containerd.cri.v1.images"]
 snapshotter = "overlayfs"
@@ -50,7 +52,7 @@ cni_config() {
   cat <<JSON
 {"cniVersion": "1.0.0", "name": "apocryph", "plugins": [
   {"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
-   "ipam": {"type": "host-local", "dataDir": "$STATE/cni/addresses",
+   "ipam": {"type": "host-local", "dataDir": "/var/lib/cni/networks",
             "ranges": [[{"subnet": "$NODE_POD_NETWORK"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
   {"type": "portmap", "capabilities": {"portMappings": true}}
 ]}
@@ -88,7 +90,6 @@ kubeAPIQPS: 200
 kubeAPIBurst: 400
 syncFrequency: 10s
 nodeStatusUpdateFrequency: 5s
-volumePluginDir: "$STATE/volume-plugins"
 YAML
 }
 

@@ -67,7 +67,7 @@ controllers() {
     --cluster-signing-cert-file="$PKI/ca.crt" --cluster-signing-key-file="$PKI/ca.key" \
     --allocate-node-cidrs=true --cluster-cidr="$POD_NETWORK" --node-cidr-mask-size="$NODE_POD_MASK" \
     --service-cluster-ip-range="$SERVICE_NETWORK" --enable-hostpath-provisioner \
-    --flex-volume-plugin-dir="$STATE/volume-plugins" --kube-api-qps=200 --kube-api-burst=400
+    --kube-api-qps=200 --kube-api-burst=400
   start kube-scheduler --kubeconfig="$STATE/scheduler.kubeconfig" --bind-address=127.0.0.1 --leader-elect=false \
     --kube-api-qps=200 --kube-api-burst=400
 }
@@ -76,7 +76,7 @@ node_agents() {
   # the kubelet gives up now and then when it comes before containerd
   wait_until 60 ctr_k8s version
   start kubelet --config="$STATE/kubelet.yaml" --kubeconfig="$STATE/kubelet.kubeconfig" --hostname-override="$NODE" \
-    --root-dir="$STATE/kubelet" --node-ip="$NODE_ADDRESS"
+    --node-ip="$NODE_ADDRESS"
   start kube-proxy --kubeconfig="$STATE/proxy.kubeconfig" --hostname-override="$NODE" --proxy-mode=nftables \
     --cluster-cidr="$POD_NETWORK" --conntrack-max-per-core=0 --healthz-bind-address=127.0.0.1:10256
 }

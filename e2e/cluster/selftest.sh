@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Tries the cluster: pods, Services, user namespaces, volumes, a killed run, and that nothing is left at the end.
+# (wget -T of Debian's busybox crashes, hence timeout.)
 # It needs the cluster to be down when it begins.
 set -euo pipefail
 
@@ -73,9 +74,9 @@ YAML
   pass "two replicas available after $((SECONDS - begin)) s"
   cluster_ip=$(kubectl get service hello -o 'jsonpath={.spec.clusterIP}')
   node_port=$(kubectl get service hello -o 'jsonpath={.spec.ports[0].nodePort}')
-  wait_until 20 kubectl exec deployment/hello -- wget -q -T 3 -O - "http://$cluster_ip/" || fail "the ClusterIP does not answer a pod"
-  wait_until 20 busybox wget -q -T 3 -O - "http://$NODE_ADDRESS:$node_port/" || fail "the NodePort does not answer on $NODE_ADDRESS"
-  [ "$(for _ in {1..20}; do busybox wget -q -T 3 -O - "http://$cluster_ip/"; done | sort -u | wc -l)" = 2 ] ||
+  wait_until 20 kubectl exec deployment/hello -- timeout 3 wget -qO- "http://$cluster_ip/" || fail "the ClusterIP does not answer a pod"
+  wait_until 20 busybox timeout 3 busybox wget -qO- "http://$NODE_ADDRESS:$node_port/" || fail "the NodePort does not answer on $NODE_ADDRESS"
+  [ "$(for _ in {1..20}; do busybox timeout 3 busybox wget -qO- "http://$cluster_ip/"; done | sort -u | wc -l)" = 2 ] ||
     fail "the ClusterIP does not reach both replicas"
   kubectl logs deployment/hello >/dev/null || fail "no logs"
   pass "ClusterIP and NodePort answer, exec and logs work"

@@ -48,7 +48,7 @@ PAUSE_IMAGE=apocryph.local/pause:1
 # (below $STATE), so the machine's are never written.
 NODE_PRIVATE_DIRS=(
   /run/containerd /run/netns /tmp/hostpath_pv /usr/libexec/kubernetes
-  /var/lib/cni /var/lib/kubelet /var/log/containers /var/log/pods
+  /var/lib/cni /var/lib/containerd /var/lib/kubelet /var/log/containers /var/log/pods
 )
 # Settings of the whole machine that the kubelet or we change; noted at `up`, put back at `down`.
 MACHINE_SYSCTLS=(

@@ -41,7 +41,7 @@ refuse_collisions() {
 
 start_node() {
   mkdir -p "$STATE" && chmod 700 "$STATE"
-  mkdir -p "$LOGS" "$STATE/audit" "$STATE/volume-plugins"
+  mkdir -p "$LOGS" "$STATE/audit"
   note_machine
   step "certificates" "$LOGS/pki.log" make_pki || return 1
   write_config
