@@ -38,7 +38,7 @@ process_gone() { ! own_process "$1"; }
 
 remove_from_machine() {
   # the kernel takes the device away with the node's namespace, but in its own time
-  if ip -d link show "$HOST_LINK" 2>/dev/null | grep -qF "alias apocryph cluster in $STATE"; then
+  if ip -d link show "$HOST_LINK" 2>/dev/null | grep -F "alias apocryph cluster in $STATE" >/dev/null; then
     ip link del "$HOST_LINK" 2>/dev/null || true
     nft delete table ip "$NFT_TABLE" 2>/dev/null || true
   elif ! ip link show "$HOST_LINK" >/dev/null 2>&1; then

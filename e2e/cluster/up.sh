@@ -144,7 +144,7 @@ node_ready() {
 }
 
 node_user_namespaces() {
-  kubectl_admin get node "$NODE" -o 'jsonpath={.status.runtimeHandlers[*].features.userNamespaces}' | grep -qw true
+  kubectl_admin get node "$NODE" -o 'jsonpath={.status.runtimeHandlers[*].features.userNamespaces}' | grep -w true >/dev/null
 }
 
 await() { # TEXT SECONDS COMMAND...: stops early when a program has ended
