@@ -11,6 +11,9 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$HERE/common.sh"
 export PATH=$PROGRAM_PATH:$PATH
 
+# a login shell's 1024 open files are not enough for 200 pods
+ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -H -n)"
+
 private_places() {
   mount --make-rshared /
   local dir own

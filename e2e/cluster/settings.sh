@@ -9,7 +9,8 @@ RUNC_VERSION=1.5.2
 GO_AT_LEAST=1.26.6 # containerd's go.mod asks for it
 
 # Programs, kept between runs. Every folder appears by one rename, complete or not at all.
-CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/apocryph
+# Paths are resolved: processes are told apart by the file they run.
+CACHE=$(readlink -m "${XDG_CACHE_HOME:-$HOME/.cache}/apocryph")
 KUBERNETES_BIN=$CACHE/kubernetes-$KUBERNETES_VERSION
 ETCD_BIN=$CACHE/etcd-$ETCD_VERSION
 HELM_BIN=$CACHE/helm-$HELM_VERSION
@@ -19,7 +20,7 @@ CNI_BIN=/usr/lib/cni # Debian's containernetworking-plugins
 PROGRAM_PATH=$KUBERNETES_BIN:$ETCD_BIN:$HELM_BIN:$CONTAINERD_BIN:$RUNC_BIN
 
 # Everything of one running cluster; gone after `down`.
-STATE=${APOCRYPH_CLUSTER_DIR:-${XDG_STATE_HOME:-$HOME/.local/state}/apocryph/cluster}
+STATE=$(readlink -m "${APOCRYPH_CLUSTER_DIR:-${XDG_STATE_HOME:-$HOME/.local/state}/apocryph/cluster}")
 PKI=$STATE/pki
 LOGS=$STATE/log
 ADMIN_KUBECONFIG=$STATE/admin.kubeconfig

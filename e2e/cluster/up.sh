@@ -173,15 +173,21 @@ wait_for_node() {
   : >"$STATE/ready"
 }
 
+# Who ended tells most; when all live, the kubelet knows why the node is not ready.
 explain_failure() {
-  local name
+  local name shown=''
   [ ! -s "$STATE/ended" ] || sed 's/^/  /' "$STATE/ended" >&2
   for name in node "${NODE_PROGRAMS[@]}"; do
-    ! program_pid "$name" >/dev/null || continue
-    [ -s "$LOGS/$name.log" ] || continue
-    say "the end of $name's log:"
-    tail -n 8 "$LOGS/$name.log" | cut -c1-300 | sed 's/^/  | /' >&2
+    if [ ! -s "$LOGS/$name.log" ] || program_pid "$name" >/dev/null; then continue; fi
+    show_log_end "$name"
+    [ "$name" = node ] || shown=yes
   done
+  [ -n "$shown" ] || [ ! -s "$LOGS/kubelet.log" ] || show_log_end kubelet
+}
+
+show_log_end() {
+  say "the end of $1's log:"
+  tail -n 8 "$LOGS/$1.log" | cut -c1-300 | sed 's/^/  | /' >&2
 }
 
 stop_node_keeping_logs() {
