@@ -56,8 +56,7 @@ remove_cgroups() {
 restore_sysctls() {
   local line
   [ -f "$SYSCTL_NOTE" ] || return 0
-  # another cluster still needs them
-  ! ip -o -d link | grep -F 'alias apocryph cluster in' | grep -vF "$HOST_LINK@" >/dev/null || return 0
+  ! others_run || return 0
   while read -r line; do
     [ "$(sysctl -n "${line%%=*}" 2>/dev/null)" = "${line#*=}" ] || sysctl -qw "$line" || true
   done <"$SYSCTL_NOTE"
@@ -71,10 +70,15 @@ unmount_strays() {
   done
 }
 
+# Removing a folder that another cluster has mounted over would take the mount away from it.
 remove_made_folders() {
   local dir
-  [ -f "$STATE/made-folders" ] || return 0
+  [ -f "$FOLDER_NOTE" ] || return 0
+  ! others_run || return 0
   while read -r dir; do
     rmdir "$dir" 2>/dev/null || true
-  done <"$STATE/made-folders"
+  done <"$FOLDER_NOTE"
+  rm -f "$FOLDER_NOTE"
 }
+
+others_run() { ip -o -d link | grep -F 'alias apocryph cluster in' | grep -vF "$HOST_LINK@" >/dev/null; }

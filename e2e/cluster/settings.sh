@@ -57,6 +57,7 @@ NODE_PRIVATE_DIRS=(
 # Settings of the whole machine that the kubelet or we change; noted at the first `up`, put back at the last `down`.
 # A reboot forgets both the settings and the note.
 SYSCTL_NOTE=/run/apocryph-cluster.sysctls
+FOLDER_NOTE=$CACHE/made-folders # which of NODE_PRIVATE_DIRS the machine did not have
 MACHINE_SYSCTLS=(
   vm.overcommit_memory kernel.panic kernel.panic_on_oops kernel.keys.root_maxkeys kernel.keys.root_maxbytes
   net.ipv4.ip_forward

@@ -76,7 +76,7 @@ make_private_mountpoints() {
       echo "$missing"
       missing=$(dirname "$missing")
     done
-  done >"$STATE/made-folders"
+  done >>"$FOLDER_NOTE"
   mkdir -p "${NODE_PRIVATE_DIRS[@]}"
 }
 
