@@ -1,1 +1,48 @@
+//! The publisher's client: what a tenant runs, as a library and as the command `apocryph`.
+//!
+//!     key, manifest ──> deploy ──> follow: dial, attest, sign, send, read status, dial again ──> provider
+//!                         │
+//!                       state file (encrypted, written before the first byte is sent)
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`key`] | the publisher's Ethereum key |
+//! | [`provider`], [`net`] | where a provider is; one connection to it, streams opened on that |
+//! | [`credential`] | requests signed as envelopes |
+//! | [`session`], [`reply`] | one request, then replies until the final one; replies as typed values |
+//! | [`attest`], [`capacity`] | the two questions that need no key |
+//! | [`manifest`], [`quantity`] | reading and checking a manifest offline |
+//! | [`state`] | the state file |
+//! | [`follow`] | keeps asking until the goal is reached: backoff, reconnect, resume |
+//! | [`deploy`], [`watch`], [`delete`] | the goals |
+//! | [`error`] | what went wrong, what to do about it, and the exit status |
+//! | [`cli`] | arguments, output, commands |
 
+pub mod attest;
+pub mod backoff;
+pub mod capacity;
+pub mod cli;
+pub mod credential;
+pub mod delete;
+pub mod deploy;
+pub mod error;
+pub mod follow;
+pub mod key;
+pub mod manifest;
+pub mod net;
+pub mod pod_id;
+pub mod provider;
+pub mod quantity;
+pub mod reply;
+pub mod session;
+pub mod state;
+pub mod watch;
+
+pub use deploy::{Deployment, Reached, Until, deploy};
+pub use error::{Error, Exit};
+pub use follow::{Event, Settings};
+pub use key::PublisherKey;
+pub use net::{Client, Connection};
+pub use pod_id::PodId;
+pub use provider::Provider;
+pub use state::Store;

@@ -1,0 +1,318 @@
+//! Asks a provider to prove what it runs on, and checks that the answer is to this question: own nonce, own peer id, this
+//! provider, these claims. What the evidence itself proves is a second question, answered by [`Attested::accepted`].
+
+use apocryph_proto::{
+    binding,
+    limits,
+    protocol,
+    v0::{
+        attest::{self as wire, AttestReply, AttestRequest, AttestResponse, ProviderClaims},
+        provisioning_capacity::CapacityResponse,
+    },
+};
+use libp2p::PeerId;
+use prost::Message;
+use rand::{RngCore, rngs::OsRng};
+
+use crate::{
+    net::Connection,
+    reply::{Refusal, printable},
+    session::{SessionError, exchange},
+};
+
+/// Bytes of a fresh nonce.
+pub const NONCE_LEN: usize = 32;
+/// A Merkle path is as long as the logarithm of the tree's size, which is a u64.
+const PATH_MAX: usize = 64;
+/// Subjects and words of `not_proven` that are read.
+const LIST_MAX: usize = 1_024;
+
+/// The provider whose stack the evidence must speak for.
+const OPERATOR: &str = "operator";
+
+/// What a verified answer says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attested {
+    pub claims: Claims,
+    pub evidence: Vec<Evidence>,
+    /// What no evidence speaks for, in the provider's own words.
+    pub not_proven: Vec<String>,
+    /// When it was asked for.
+    pub capacity: Option<CapacityResponse>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// X25519: requests are sealed to it once evidence is accepted.
+    pub sealing_key: [u8; 32],
+    pub payment_address: Option<[u8; 20]>,
+    /// Empty: unknown.
+    pub image_id: String,
+    /// SHA-256; empty: not told.
+    pub policies_hash: Vec<u8>,
+    pub secrets_visible_to: String,
+}
+
+/// One subject and what was said for it; bound to the question either way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// `operator` or `node/NAME`.
+    pub subject: String,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing proves the subject; the provider's reason.
+    None { reason: String },
+    /// A report of a kind that this client cannot verify, so it proves nothing to it.
+    Unverifiable { kind: String },
+}
+
+/// Why a provider's stack is not proven to this client.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the provider gave no evidence that this client accepts: {}", .0.join("; "))]
+pub struct NotAccepted(pub Vec<String>);
+
+/// Why an answer is not one to this question.
+#[derive(Debug, thiserror::Error)]
+pub enum AttestError {
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error("the provider refused: {}", .0.message)]
+    Refused(Refusal),
+    #[error("the attestation's {field} is not well-formed: {reason}")]
+    Malformed { field: &'static str, reason: &'static str },
+    #[error("the attestation answers another question: nonce, peer ids or claims are not those of this connection")]
+    OtherQuestion,
+    #[error("the attestation's path does not lead from its leaf to a root")]
+    NoRoot,
+    #[error("the evidence for {subject} is bound to something else")]
+    OtherReportData { subject: String },
+}
+
+impl Attested {
+    /// Does the evidence prove the provider's stack to this client? No kind does yet: `Err` says why, per subject.
+    pub fn accepted(&self) -> Result<(), NotAccepted> {
+        let mut reasons: Vec<_> = self.evidence.iter().map(Evidence::why_not).collect();
+        if !self.evidence.iter().any(|e| e.subject == OPERATOR) {
+            reasons.push(format!("nothing is said about the {OPERATOR}"));
+        }
+        if reasons.is_empty() { Ok(()) } else { Err(NotAccepted(reasons)) }
+    }
+}
+
+impl Evidence {
+    fn why_not(&self) -> String {
+        match &self.kind {
+            Kind::None { reason } if reason.is_empty() => format!("{}: no evidence", self.subject),
+            Kind::None { reason } => format!("{}: no evidence, {reason}", self.subject),
+            Kind::Unverifiable { kind } => format!("{}: this client cannot verify {kind}", self.subject),
+        }
+    }
+}
+
+/// Asks with a fresh nonce and checks the answer.
+pub async fn attest(connection: &Connection, want_capacity: bool) -> Result<Attested, AttestError> {
+    let mut nonce = [0; NONCE_LEN];
+    OsRng.fill_bytes(&mut nonce);
+    let request = AttestRequest { nonce: nonce.to_vec(), want_capacity };
+    let reply: AttestReply = exchange(connection, protocol::ATTEST, request).await?;
+    verify(reply, &nonce, connection.provider(), connection.requester())
+}
+
+/// Checks an answer against the question: nonce as asked, provider as connected to, requester as ourselves.
+pub fn verify(reply: AttestReply, nonce: &[u8], provider: PeerId, requester: PeerId) -> Result<Attested, AttestError> {
+    debug_assert!(limits::NONCE.contains(&nonce.len()));
+    let response = match reply.message {
+        Some(wire::attest_reply::Message::Attestation(response)) => response,
+        Some(wire::attest_reply::Message::Refusal(refusal)) => return Err(AttestError::Refused(refusal.into())),
+        None => return Err(SessionError::BadReply("neither attestation nor refusal".into()).into()),
+    };
+    let leaf = binding::leaf(&binding::Question {
+        protocol: protocol::ATTEST,
+        nonce,
+        provider: &provider.to_bytes(),
+        requester: &requester.to_bytes(),
+        claims: &response.claims,
+    });
+    if response.leaf != leaf {
+        return Err(AttestError::OtherQuestion);
+    }
+    let root = root(&response, leaf)?;
+    Ok(Attested {
+        claims: claims(&response.claims)?,
+        evidence: evidence(response.evidence, &root)?,
+        not_proven: response.not_proven.iter().take(LIST_MAX).map(|w| printable(w)).collect(),
+        capacity: response.capacity,
+    })
+}
+
+fn root(response: &AttestResponse, leaf: binding::Hash) -> Result<binding::Hash, AttestError> {
+    if response.path.len() > PATH_MAX {
+        return Err(AttestError::Malformed { field: "path", reason: "longer than any tree is high" });
+    }
+    let path: Vec<binding::Hash> = response
+        .path
+        .iter()
+        .map(|hash| hash.as_slice().try_into())
+        .collect::<Result<_, _>>()
+        .map_err(|_| AttestError::Malformed { field: "path", reason: "a hash has 32 bytes" })?;
+    binding::root_of_path(leaf, response.leaf_index, response.tree_size, &path).ok_or(AttestError::NoRoot)
+}
+
+fn claims(encoded: &[u8]) -> Result<Claims, AttestError> {
+    let malformed = |field, reason| AttestError::Malformed { field, reason };
+    let claims = ProviderClaims::decode(encoded).map_err(|_| malformed("claims", "not a ProviderClaims message"))?;
+    Ok(Claims {
+        sealing_key: claims.sealing_key.try_into().map_err(|_| malformed("sealingKey", "an X25519 key has 32 bytes"))?,
+        payment_address: match claims.payment_address.as_slice() {
+            [] => None,
+            bytes => Some(bytes.try_into().map_err(|_| malformed("paymentAddress", "an address has 20 bytes"))?),
+        },
+        image_id: printable(&claims.image_id),
+        policies_hash: match claims.policies_hash.len() {
+            0 | 32 => claims.policies_hash,
+            _ => return Err(malformed("policiesHash", "a SHA-256 has 32 bytes")),
+        },
+        secrets_visible_to: printable(&claims.secrets_visible_to),
+    })
+}
+
+/// Every entry, also of kind NONE, must be bound to the root that our leaf is under.
+fn evidence(list: Vec<wire::Evidence>, root: &binding::Hash) -> Result<Vec<Evidence>, AttestError> {
+    if list.len() > LIST_MAX {
+        return Err(AttestError::Malformed { field: "evidence", reason: "too many subjects" });
+    }
+    let mut found: Vec<Evidence> = Vec::with_capacity(list.len());
+    for entry in list {
+        let subject = printable(&entry.subject);
+        if entry.report_data != binding::report_data(&entry.subject, root) {
+            return Err(AttestError::OtherReportData { subject });
+        }
+        if found.iter().any(|other| other.subject == subject) {
+            return Err(AttestError::Malformed { field: "evidence", reason: "one subject stands in it twice" });
+        }
+        let kind = match wire::evidence::Kind::try_from(entry.kind) {
+            Ok(wire::evidence::Kind::None) => Kind::None { reason: printable(&entry.reason) },
+            Ok(kind) => Kind::Unverifiable { kind: kind.as_str_name().to_owned() },
+            Err(_) => Kind::Unverifiable { kind: format!("evidence of kind {}", entry.kind) },
+        };
+        found.push(Evidence { subject, kind });
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An honest provider's answer among `others` more questions.
+    fn answer(nonce: &[u8], provider: PeerId, requester: PeerId, others: u8) -> AttestReply {
+        let claims = ProviderClaims {
+            sealing_key: vec![7; 32],
+            secrets_visible_to: "cluster-admins".into(),
+            ..ProviderClaims::default()
+        }
+        .encode_to_vec();
+        let (provider, requester) = (provider.to_bytes(), requester.to_bytes());
+        let question =
+            binding::Question { protocol: protocol::ATTEST, nonce, provider: &provider, requester: &requester, claims: &claims };
+        let mine = binding::leaf(&question);
+        let mut leaves: Vec<binding::Hash> = (0..others).map(|n| [n; 32]).collect();
+        let index = leaves.len() / 2;
+        leaves.insert(index, mine);
+        let root = binding::root(&leaves).unwrap();
+        let entry = |subject: &str| wire::Evidence {
+            subject: subject.into(),
+            kind: wire::evidence::Kind::None.into(),
+            reason: "there is no hardware".into(),
+            report_data: binding::report_data(subject, &root).to_vec(),
+            ..wire::Evidence::default()
+        };
+        let response = AttestResponse {
+            claims,
+            leaf: mine.to_vec(),
+            leaf_index: index as u64,
+            tree_size: leaves.len() as u64,
+            path: binding::path(&leaves, index).unwrap().iter().map(|h| h.to_vec()).collect(),
+            evidence: vec![entry("operator"), entry("node/one")],
+            not_proven: vec!["operator-code".into()],
+            capacity: None,
+        };
+        AttestReply { message: Some(wire::attest_reply::Message::Attestation(response)) }
+    }
+
+    fn change(mut reply: AttestReply, edit: impl FnOnce(&mut AttestResponse)) -> AttestReply {
+        let Some(wire::attest_reply::Message::Attestation(response)) = &mut reply.message else { unreachable!() };
+        edit(response);
+        reply
+    }
+
+    #[test]
+    fn an_honest_answer_verifies_and_none_is_not_accepted() {
+        let (provider, me) = (PeerId::random(), PeerId::random());
+        for others in 0..9 {
+            let attested = verify(answer(&[1; 32], provider, me, others), &[1; 32], provider, me).unwrap();
+            assert_eq!(attested.claims.sealing_key, [7; 32]);
+            let NotAccepted(reasons) = attested.accepted().unwrap_err();
+            assert_eq!(reasons, ["operator: no evidence, there is no hardware", "node/one: no evidence, there is no hardware"]);
+        }
+    }
+
+    #[test]
+    fn an_answer_to_another_question_is_refused() {
+        let (provider, me, other) = (PeerId::random(), PeerId::random(), PeerId::random());
+        let reply = || answer(&[1; 32], provider, me, 3);
+        let replayed = verify(reply(), &[2; 32], provider, me);
+        let relayed_to_me = verify(answer(&[1; 32], provider, other, 3), &[1; 32], provider, me);
+        let relayed_from_another = verify(answer(&[1; 32], other, me, 3), &[1; 32], provider, me);
+        let other_claims = change(reply(), |r| {
+            r.claims = ProviderClaims { sealing_key: vec![8; 32], ..ProviderClaims::default() }.encode_to_vec();
+        });
+        for result in [replayed, relayed_to_me, relayed_from_another, verify(other_claims, &[1; 32], provider, me)] {
+            assert!(matches!(result, Err(AttestError::OtherQuestion)), "{result:?}");
+        }
+    }
+
+    #[test]
+    fn each_broken_part_is_refused() {
+        let (provider, me) = (PeerId::random(), PeerId::random());
+        let check = |edit: fn(&mut AttestResponse)| {
+            verify(change(answer(&[1; 32], provider, me, 3), edit), &[1; 32], provider, me).unwrap_err()
+        };
+        assert!(matches!(check(|r| r.leaf[0] ^= 1), AttestError::OtherQuestion));
+        assert!(matches!(check(|r| r.path[0] = vec![0; 32]), AttestError::OtherReportData { .. }));
+        assert!(matches!(check(|r| r.path[0].truncate(31)), AttestError::Malformed { field: "path", .. }));
+        assert!(matches!(check(|r| r.path = vec![vec![0; 32]; 65]), AttestError::Malformed { field: "path", .. }));
+        assert!(matches!(check(|r| drop(r.path.pop())), AttestError::NoRoot));
+        assert!(matches!(check(|r| r.leaf_index = 4), AttestError::NoRoot));
+        assert!(matches!(check(|r| r.tree_size = 0), AttestError::NoRoot));
+        assert!(matches!(check(|r| r.evidence[1].report_data[0] ^= 1), AttestError::OtherReportData { .. }));
+        assert!(matches!(check(|r| r.evidence[1].subject = "node/two".into()), AttestError::OtherReportData { .. }));
+        assert!(matches!(check(|r| r.evidence[1] = r.evidence[0].clone()), AttestError::Malformed { field: "evidence", .. }));
+    }
+
+    #[test]
+    fn silence_about_the_operator_and_unknown_kinds_prove_nothing() {
+        let (provider, me) = (PeerId::random(), PeerId::random());
+        let reasons = |edit: fn(&mut AttestResponse)| {
+            let reply = change(answer(&[1; 32], provider, me, 0), edit);
+            verify(reply, &[1; 32], provider, me).unwrap().accepted().unwrap_err().0.join("; ")
+        };
+        assert_eq!(reasons(|r| r.evidence.clear()), "nothing is said about the operator");
+        assert!(reasons(|r| r.evidence[0].kind = wire::evidence::Kind::SevSnp.into()).contains("cannot verify SEV_SNP"));
+        assert!(reasons(|r| r.evidence[0].kind = 77).contains("cannot verify evidence of kind 77"));
+    }
+
+    #[test]
+    fn claims_of_the_wrong_size_are_named() {
+        let encoded = |claims: ProviderClaims| super::claims(&claims.encode_to_vec());
+        let short = ProviderClaims { sealing_key: vec![1; 31], ..ProviderClaims::default() };
+        assert!(matches!(encoded(short), Err(AttestError::Malformed { field: "sealingKey", .. })));
+        let address = ProviderClaims { sealing_key: vec![1; 32], payment_address: vec![1; 19], ..ProviderClaims::default() };
+        assert!(matches!(encoded(address), Err(AttestError::Malformed { field: "paymentAddress", .. })));
+        let hash = ProviderClaims { sealing_key: vec![1; 32], policies_hash: vec![1; 31], ..ProviderClaims::default() };
+        assert!(matches!(encoded(hash), Err(AttestError::Malformed { field: "policiesHash", .. })));
+    }
+}
