@@ -48,5 +48,9 @@ pub const ENDED_BY: [&str; 3] = ["publisher", "admin", "controller"];
 /// Values of `spec.end.reason`: every outcome code that says why a pod ended.
 pub fn end_reasons() -> Vec<&'static str> {
     // `Ended` itself answers a request; it is never the reason of an end.
-    Code::ALL.iter().filter(|c| c.class() == Class::Ended && **c != Code::Ended).map(|c| c.reason()).collect()
+    Code::ALL
+        .iter()
+        .filter(|c| c.class() == Class::Ended && **c != Code::Ended)
+        .map(|c| c.reason())
+        .collect()
 }

@@ -9,7 +9,7 @@ pub mod form;
 mod spec;
 mod status;
 
-pub use crd::{chart, yaml};
+pub use crd::{chart, definition, yaml};
 pub use spec::*;
 pub use status::*;
 

@@ -17,7 +17,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let written = text.map_err(io::Error::other).and_then(|text| io::stdout().lock().write_all(text.as_bytes()));
+    let written = text
+        .map_err(io::Error::other)
+        .and_then(|text| io::stdout().lock().write_all(text.as_bytes()));
     match written {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -28,7 +28,11 @@ pub fn clip(text: &str, max: usize) -> String {
     if text.chars().count() <= max {
         return text.to_owned();
     }
-    text.chars().take(max.saturating_sub(1)).chain(['…']).take(max).collect()
+    text.chars()
+        .take(max.saturating_sub(1))
+        .chain(['…'])
+        .take(max)
+        .collect()
 }
 
 /// What is seen of the pod.
