@@ -130,3 +130,7 @@ impl Manifest {
         self.replicas
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+mod tests;
