@@ -8,14 +8,16 @@ use apocryph_proto::{
     outcome::Code,
     protocol,
     v0::{
-        managePod::{self, ManagePodRequest},
-        pod::Pod,
-        provisionPod::{PaymentChannel, ProvisionPodRequest},
+        manage_pod::{self, ManagePodRequest},
+        pod::{Pod, resource::Quantity},
+        provision_pod::{PaymentChannel, ProvisionPodRequest},
+        provisioning_capacity::CapacityResponse,
         signing::Envelope,
     },
 };
 use apocryph_publisher::{
     Client, Connection, PodId, Provider, PublisherKey,
+    attest::Attested,
     credential::{self, Parties, Request},
     reply::{Phase, Refusal, Status},
     session::{Body, Session},
@@ -100,6 +102,26 @@ impl Actor {
         Ok(Actor { key, client, connection })
     }
 
+    /// What is free and what it costs.
+    pub async fn capacity(&self) -> Result<CapacityResponse> {
+        Ok(apocryph_publisher::capacity::capacity(&self.connection, Vec::new()).await?)
+    }
+
+    /// Thousandths of a core that are free in all.
+    pub async fn free_cpu_millis(&self) -> Result<u64> {
+        let capacity = self.capacity().await?;
+        let cpu = capacity.available_resources.iter().find(|resource| resource.resource == "cpu").context("cpu")?;
+        match cpu.quantity {
+            Some(Quantity::AmountMillis(millis)) => Ok(millis),
+            other => bail!("cpu in thousandths, not {other:?}"),
+        }
+    }
+
+    /// Attestation with the capacity in it.
+    pub async fn attest(&self) -> Result<Attested> {
+        Ok(apocryph_publisher::attest::attest(&self.connection, true).await?)
+    }
+
     pub fn parties(&self) -> Parties {
         Parties { provider: self.connection.provider(), requester: self.connection.requester() }
     }
@@ -117,18 +139,18 @@ impl Actor {
     }
 
     pub async fn watch(&self, pod_id: PodId) -> Result<Stream> {
-        self.manage("watch", pod_id, managePod::manage_pod_request::Operation::Watch(managePod::Watch {})).await
+        self.manage("watch", pod_id, manage_pod::manage_pod_request::Operation::Watch(manage_pod::Watch {})).await
     }
 
     pub async fn delete(&self, pod_id: PodId) -> Result<Stream> {
-        self.manage("delete", pod_id, managePod::manage_pod_request::Operation::Delete(managePod::Delete { life: 0 })).await
+        self.manage("delete", pod_id, manage_pod::manage_pod_request::Operation::Delete(manage_pod::Delete { life: 0 })).await
     }
 
     pub async fn manage(
         &self,
         operation: &str,
         pod_id: PodId,
-        request: managePod::manage_pod_request::Operation,
+        request: manage_pod::manage_pod_request::Operation,
     ) -> Result<Stream> {
         let bytes = ManagePodRequest { operation: Some(request) }.encode_to_vec();
         self.send(protocol::MANAGE_POD, self.envelope(operation, pod_id, &bytes)?).await

@@ -1,7 +1,6 @@
 //! A Pod that takes all of the node's free CPU but what a number of pods need.
 
 use anyhow::{Context, Result};
-use apocryph_publisher::capacity;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::{DeleteParams, PostParams}};
 use serde_json::json;
@@ -30,7 +29,7 @@ pub async fn leave(scene: &Scene, manifest: &str, pods: usize) -> Result<Filler>
         })
         .context("the manifest asks for cpu in amountMillis")?;
     let actor = Actor::connect(&scene.provider).await?;
-    let free = capacity::ask(&actor.connection, &Default::default()).await?.free_cpu_millis();
+    let free = actor.free_cpu_millis().await?;
     let room = millis * pods as u64 + millis / 2;
     let take = free.checked_sub(room).context("less is free than five pods need")?;
     let api: Api<Pod> = Api::namespaced(scene.admin.clone(), "default");
@@ -48,7 +47,7 @@ pub async fn leave(scene: &Scene, manifest: &str, pods: usize) -> Result<Filler>
         let mut tick = tokio::time::interval(std::time::Duration::from_millis(200));
         loop {
             tick.tick().await;
-            if capacity::ask(&actor.connection, &Default::default()).await?.free_cpu_millis() == room {
+            if actor.free_cpu_millis().await? == room {
                 return Ok(());
             }
         }

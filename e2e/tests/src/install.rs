@@ -113,7 +113,7 @@ pub async fn accepting(provider: &Provider) -> Result<()> {
             tick.tick().await;
             let asked = async {
                 let actor = Actor::connect(provider).await?;
-                let capacity = apocryph_publisher::capacity::ask(&actor.connection, &Default::default()).await?;
+                let capacity = actor.capacity().await?;
                 anyhow::Ok(capacity.not_accepting)
             };
             match asked.await {

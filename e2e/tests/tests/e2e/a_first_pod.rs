@@ -8,7 +8,7 @@ use apocryph_e2e::{
     install::{Profile, scene},
     pods,
 };
-use apocryph_publisher::{attest, capacity, reply::Phase};
+use apocryph_publisher::reply::Phase;
 
 use crate::HELLO;
 
@@ -45,11 +45,11 @@ async fn a_manifest_becomes_an_answering_pod_and_ends_on_demand() -> Result<()> 
 async fn attest_binds_the_question_and_carries_the_capacity_that_is_told_without_it() -> Result<()> {
     let scene = scene(Profile::Base).await?;
     let actor = Actor::connect(&scene.provider).await?;
-    let capacity = capacity::ask(&actor.connection, &Default::default()).await?;
-    let attested = attest::ask(&actor.connection, true).await?;
+    let capacity = actor.capacity().await?;
+    let attested = actor.attest().await?;
     assert_eq!(attested.capacity.as_ref(), Some(&capacity));
     assert!(capacity.images_may_run_as_root);
-    assert!(!attested.is_accepted(), "nothing proves this provider");
+    assert!(attested.accepted().is_err(), "nothing proves this provider");
     Ok(())
 }
 
@@ -68,7 +68,7 @@ async fn detach_ends_the_stream_at_accepted_and_the_pod_runs_all_the_same() -> R
 
 #[tokio::test]
 async fn what_is_not_served_yet_says_so() -> Result<()> {
-    use apocryph_proto::v0::managePod::{Describe, List, Logs, Update, manage_pod_request::Operation};
+    use apocryph_proto::v0::manage_pod::{Describe, List, Logs, Update, manage_pod_request::Operation};
     let scene = scene(Profile::Base).await?;
     let actor = Actor::connect(&scene.provider).await?;
     let order = Order::of(crate::SLEEPER)?;

@@ -6,7 +6,6 @@ use apocryph_e2e::{
     events,
     install::{NAMESPACE, Profile, scene},
 };
-use apocryph_publisher::capacity;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, api::{Patch, PatchParams}};
 use serde_json::json;
@@ -23,13 +22,13 @@ async fn a_bad_edit_keeps_the_last_good_table_and_an_event_names_line_and_field(
         maps.patch(PRICING, &PatchParams::default(), &patch).await
     };
     let actor = Actor::connect(&scene.provider).await?;
-    let before = capacity::ask(&actor.connection, &Default::default()).await?;
+    let before = actor.capacity().await?;
 
     set(&format!("{}\n  perHour: {{cpu: \"cheap\"}}\n", good.trim_end())).await?;
     let event = events::of(&scene.admin, NAMESPACE, PRICING, "Warning").await?;
     let note = event.note.unwrap_or_default();
     assert!(note.contains("line ") && note.contains("perHour.cpu"), "{note}");
-    assert_eq!(capacity::ask(&actor.connection, &Default::default()).await?.tables, before.tables);
+    assert_eq!(actor.capacity().await?.tables, before.tables);
 
     // a good edit takes effect at once
     set(&format!("{}\n  perHour: {{cpu: \"0.01\"}}\n", good.trim_end())).await?;
@@ -37,7 +36,7 @@ async fn a_bad_edit_keeps_the_last_good_table_and_an_event_names_line_and_field(
         let mut tick = tokio::time::interval(std::time::Duration::from_millis(200));
         loop {
             tick.tick().await;
-            if capacity::ask(&actor.connection, &Default::default()).await?.tables != before.tables {
+            if actor.capacity().await?.tables != before.tables {
                 return Ok(());
             }
         }

@@ -6,7 +6,6 @@ use apocryph_e2e::{
     install::{Profile, scene},
 };
 use apocryph_proto::outcome::Code;
-use apocryph_publisher::capacity;
 
 use crate::{HELLO, SLEEPER};
 
@@ -14,7 +13,7 @@ use crate::{HELLO, SLEEPER};
 async fn an_image_that_starts_as_root_is_told_and_capacity_says_so_beforehand() -> Result<()> {
     let scene = scene(Profile::Strict).await?;
     let actor = Actor::connect(&scene.provider).await?;
-    assert!(!capacity::ask(&actor.connection, &Default::default()).await?.images_may_run_as_root);
+    assert!(!actor.capacity().await?.images_may_run_as_root);
     let order = Order::of(SLEEPER)?;
     let status = actor.provision(&order).await?.until_code(Code::ImageRunsAsRoot).await?;
     assert!(!status.message.is_empty() && !status.remedy.is_empty(), "{status:?}");

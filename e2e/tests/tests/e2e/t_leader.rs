@@ -5,6 +5,7 @@ use apocryph_e2e::{
     actor::{Actor, Order},
     audit::{Event, Tail},
     cluster::kubectl,
+    cut::{self, Cut},
     http,
     install::{NAMESPACE, Profile, RELEASE, forget, helm_uninstall, helm_upgrade, provider, scene},
     operator, pods,
@@ -100,10 +101,8 @@ async fn an_uninstall_leaves_tenants_running_and_an_install_takes_them_over() ->
 #[tokio::test]
 async fn the_stream_cut_right_before_and_right_after_accepted_arrives_at_one_running_pod() -> Result<()> {
     let scene = scene(Profile::Base).await?;
-    for cut_after in [0, 1] {
-        let name = apocryph_e2e::cut::deploy_with_cut(&scene, SLEEPER, cut_after).await?;
-        pods::exactly_these(&scene.admin, std::slice::from_ref(&name)).await?;
-        apocryph_e2e::cut::delete(&scene).await?;
+    for cut in [Cut::BeforeAccepted, Cut::AfterAccepted] {
+        cut::deploy_and_delete(&scene, SLEEPER, cut, async |name| pods::exactly_these(&scene.admin, &[name.to_owned()]).await).await?;
     }
     Ok(())
 }

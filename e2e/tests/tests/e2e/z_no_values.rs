@@ -19,9 +19,9 @@ async fn ready_and_not_accepting() -> Result<()> {
     let admin = apocryph_e2e::cluster::admin().await?;
     let provider = apocryph_e2e::install::provider(&admin).await?;
     let actor = Actor::connect(&provider).await?;
-    let capacity = apocryph_publisher::capacity::ask(&actor.connection, &Default::default()).await?;
+    let capacity = actor.capacity().await?;
     let why = capacity.not_accepting.context("it accepts without a price table")?;
-    assert_eq!(why.code.text, "no_price_table");
+    assert_eq!(why.code, "no_price_table");
     let refusal = actor.provision(&Order::of(crate::SLEEPER)?).await?.refused().await?;
     assert_eq!(refusal.code.text, "no_price_table");
     Ok(())
