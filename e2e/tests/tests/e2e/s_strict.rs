@@ -6,8 +6,24 @@ use apocryph_e2e::{
     install::{Profile, scene},
 };
 use apocryph_proto::outcome::Code;
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
 
 use crate::{HELLO, SLEEPER};
+
+/// The class that values/strict.yaml names: it exists, and nobody makes its volumes.
+async fn class_without_provisioner(admin: &Client) -> Result<()> {
+    let class: StorageClass = serde_json::from_value(json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "nobody-provisions"},
+        "provisioner": "example.org/nobody",
+    }))?;
+    Api::all(admin.clone()).patch("nobody-provisions", &PatchParams::apply("e2e"), &Patch::Apply(&class)).await?;
+    Ok(())
+}
 
 #[tokio::test]
 async fn an_image_that_starts_as_root_is_told_and_capacity_says_so_beforehand() -> Result<()> {
@@ -25,6 +41,7 @@ async fn an_image_that_starts_as_root_is_told_and_capacity_says_so_beforehand() 
 async fn a_volume_that_cannot_be_bound() -> Result<()> {
     let scene = scene(Profile::Strict).await?;
     let actor = Actor::connect(&scene.provider).await?;
+    class_without_provisioner(&scene.admin).await?;
     let order = Order::of(HELLO)?;
     let status = actor.provision(&order).await?.until_code(Code::VolumeUnbound).await?;
     assert!(!status.message.is_empty() && !status.remedy.is_empty(), "{status:?}");
