@@ -51,7 +51,10 @@ fn a_minimal_manifest_leaves_everything_else_to_the_image_and_the_provider() {
     let [container] = manifest.containers() else { panic!() };
     assert_eq!(container.name, "app");
     assert_eq!(container.image, "docker.io/library/nginx:1.29");
-    assert_eq!((&container.working_dir, container.requests), (&None, Requests::default()));
+    assert_eq!(
+        (&container.working_dir, container.requests),
+        (&None, Requests::default())
+    );
     assert!(container.command.is_empty() && container.args.is_empty() && container.ports.is_empty());
     assert_eq!((manifest.replicas(), manifest.volumes()), (1, &[][..]));
 }
@@ -75,7 +78,11 @@ fn no_debug_output_shows_an_environment_value() {
 #[test]
 fn what_was_admitted_is_printed_without_values_and_reads_back_the_same() {
     let manifest = Manifest::parse(&read(FULL)).unwrap();
-    let admitted = manifest.to_pod(&[Requests { cpu_millis: Some(250), memory: Some(64 << 20), ephemeral_storage: Some(1 << 30) }]);
+    let admitted = manifest.to_pod(&[Requests {
+        cpu_millis: Some(250),
+        memory: Some(64 << 20),
+        ephemeral_storage: Some(1 << 30),
+    }]);
     assert!(admitted.containers[0].env.values().all(String::is_empty));
     assert_eq!(admitted.containers[0].env.len(), 2);
     let mut again = Manifest::parse(&admitted).unwrap();
@@ -83,7 +90,10 @@ fn what_was_admitted_is_printed_without_values_and_reads_back_the_same() {
     assert_eq!(again, manifest);
     // Printed once more it says the same.
     assert_eq!(again.to_pod(&[]), admitted);
-    assert_eq!(json::pod_from_yaml(&json::to_yaml(&admitted).unwrap()).unwrap(), admitted);
+    assert_eq!(
+        json::pod_from_yaml(&json::to_yaml(&admitted).unwrap()).unwrap(),
+        admitted
+    );
 }
 
 fn assert_invalid(pod: &pod::Pod, code: Code, field: &str, words: &str) {
@@ -99,80 +109,422 @@ type Case = (&'static str, &'static str, Code, &'static str, &'static str);
 const CASES: &[Case] = {
     use Code::{InvalidManifest as Bad, NotServed as No, ScalingNotServed as NoScaling};
     &[
-        ("name: app", "name: App", Bad, "containers[0].name", "`App` is not a DNS label"),
+        (
+            "name: app",
+            "name: App",
+            Bad,
+            "containers[0].name",
+            "`App` is not a DNS label",
+        ),
         ("name: app", "name: app-", Bad, "containers[0].name", "DNS label"),
         ("name: app", "name: a.b", Bad, "containers[0].name", "DNS label"),
         ("name: app", "name: ''", Bad, "containers[0].name", "`` is not"),
-        ("name: app", "name: aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggg", Bad, "containers[0].name", "63"),
-        ("registry.example:5000/team/app:v1", "Team/app", Bad, "containers[0].image.url", "lowercase"),
-        ("registry.example:5000/team/app:v1", "a b", Bad, "containers[0].image.url", "image reference"),
-        ("registry.example:5000/team/app:v1", "x:", Bad, "containers[0].image.url", "tag"),
-        ("registry.example:5000/team/app:v1", "-x.example/a", Bad, "containers[0].image.url", "domain"),
-        ("@sha256:01", "@sha256:0", Bad, "containers[0].image.url", "64 lowercase hex"),
+        (
+            "name: app",
+            "name: aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggg",
+            Bad,
+            "containers[0].name",
+            "63",
+        ),
+        (
+            "registry.example:5000/team/app:v1",
+            "Team/app",
+            Bad,
+            "containers[0].image.url",
+            "lowercase",
+        ),
+        (
+            "registry.example:5000/team/app:v1",
+            "a b",
+            Bad,
+            "containers[0].image.url",
+            "image reference",
+        ),
+        (
+            "registry.example:5000/team/app:v1",
+            "x:",
+            Bad,
+            "containers[0].image.url",
+            "tag",
+        ),
+        (
+            "registry.example:5000/team/app:v1",
+            "-x.example/a",
+            Bad,
+            "containers[0].image.url",
+            "domain",
+        ),
+        (
+            "@sha256:01",
+            "@sha256:0",
+            Bad,
+            "containers[0].image.url",
+            "64 lowercase hex",
+        ),
         ("@sha256:01", "@sha512:01", Bad, "containers[0].image.url", "sha256"),
-        ("workingDir: /srv", "workingDir: srv", Bad, "containers[0].workingDir", "not absolute"),
+        (
+            "workingDir: /srv",
+            "workingDir: srv",
+            Bad,
+            "containers[0].workingDir",
+            "not absolute",
+        ),
         ("[/bin/app]", "[\"a\\0\"]", Bad, "containers[0].command[0]", "NUL"),
         ("[--verbose, \"\"]", "[a, \"\\0\"]", Bad, "containers[0].args[1]", "NUL"),
-        ("port: 80,", "port: 65536,", Bad, "containers[0].ports[0].port", "65536 is not a port"),
-        ("targetPort: 8080", "targetPort: 70000", Bad, "containers[0].ports[0].targetPort", "1 to 65535"),
-        ("{targetPort: 9000}", "{name: x}", Bad, "containers[0].ports[1].port", "write port, targetPort or both"),
-        ("{targetPort: 9000}", "{targetPort: 80}", Bad, "containers[0].ports[1].port", "another port of the pod has port 80"),
-        ("{targetPort: 9000}", "{port: 9, targetPort: 8080}", Bad, "containers[0].ports[1].targetPort", "8080"),
-        ("{targetPort: 9000}", "{port: 9, name: http}", Bad, "containers[0].ports[1].name", "`http`"),
-        ("{targetPort: 9000}", "{port: 9, name: port-443}", Bad, "containers[0].ports[2].name", "`port-443`"),
-        ("name: http", "name: '8080'", Bad, "containers[0].ports[0].name", "at least one letter"),
-        ("name: http", "name: a--b", Bad, "containers[0].ports[0].name", "single `-`"),
-        ("name: http", "name: abcdefghijklmnop", Bad, "containers[0].ports[0].name", "15"),
-        ("name: http", "name: HTTP", Bad, "containers[0].ports[0].name", "lowercase"),
-        ("GREETING", "1GREETING", Bad, "containers[0].env", "`1GREETING` is not a variable's name"),
+        (
+            "port: 80,",
+            "port: 65536,",
+            Bad,
+            "containers[0].ports[0].port",
+            "65536 is not a port",
+        ),
+        (
+            "targetPort: 8080",
+            "targetPort: 70000",
+            Bad,
+            "containers[0].ports[0].targetPort",
+            "1 to 65535",
+        ),
+        (
+            "{targetPort: 9000}",
+            "{name: x}",
+            Bad,
+            "containers[0].ports[1].port",
+            "write port, targetPort or both",
+        ),
+        (
+            "{targetPort: 9000}",
+            "{targetPort: 80}",
+            Bad,
+            "containers[0].ports[1].port",
+            "another port of the pod has port 80",
+        ),
+        (
+            "{targetPort: 9000}",
+            "{port: 9, targetPort: 8080}",
+            Bad,
+            "containers[0].ports[1].targetPort",
+            "8080",
+        ),
+        (
+            "{targetPort: 9000}",
+            "{port: 9, name: http}",
+            Bad,
+            "containers[0].ports[1].name",
+            "`http`",
+        ),
+        (
+            "{targetPort: 9000}",
+            "{port: 9, name: port-443}",
+            Bad,
+            "containers[0].ports[2].name",
+            "`port-443`",
+        ),
+        (
+            "name: http",
+            "name: '8080'",
+            Bad,
+            "containers[0].ports[0].name",
+            "at least one letter",
+        ),
+        (
+            "name: http",
+            "name: a--b",
+            Bad,
+            "containers[0].ports[0].name",
+            "single `-`",
+        ),
+        (
+            "name: http",
+            "name: abcdefghijklmnop",
+            Bad,
+            "containers[0].ports[0].name",
+            "15",
+        ),
+        (
+            "name: http",
+            "name: HTTP",
+            Bad,
+            "containers[0].ports[0].name",
+            "lowercase",
+        ),
+        (
+            "GREETING",
+            "1GREETING",
+            Bad,
+            "containers[0].env",
+            "`1GREETING` is not a variable's name",
+        ),
         ("GREETING", "A=B", Bad, "containers[0].env", "`A=B`"),
         ("GREETING", "''", Bad, "containers[0].env", "``"),
-        ("s3cr3t-value", "\"s3cr3t\\0\"", Bad, "containers[0].env[GREETING]", "NUL"),
-        ("{name: data, mountPath: /backup", "{name: other, mountPath: /backup", Bad, "containers[0].volumes[1].name", "no volume `other`"),
-        ("/backup", "backup", Bad, "containers[0].volumes[1].mountPath", "absolute"),
+        (
+            "s3cr3t-value",
+            "\"s3cr3t\\0\"",
+            Bad,
+            "containers[0].env[GREETING]",
+            "NUL",
+        ),
+        (
+            "{name: data, mountPath: /backup",
+            "{name: other, mountPath: /backup",
+            Bad,
+            "containers[0].volumes[1].name",
+            "no volume `other`",
+        ),
+        (
+            "/backup",
+            "backup",
+            Bad,
+            "containers[0].volumes[1].mountPath",
+            "absolute",
+        ),
         ("/backup", "/", Bad, "containers[0].volumes[1].mountPath", "below `/`"),
         ("/backup", "/a/../b", Bad, "containers[0].volumes[1].mountPath", "`..`"),
         ("/backup", "/a/./b", Bad, "containers[0].volumes[1].mountPath", "`.`"),
-        ("/backup", "/a//b", Bad, "containers[0].volumes[1].mountPath", "empty parts"),
-        ("/backup", "/a/", Bad, "containers[0].volumes[1].mountPath", "at the end"),
+        (
+            "/backup",
+            "/a//b",
+            Bad,
+            "containers[0].volumes[1].mountPath",
+            "empty parts",
+        ),
+        (
+            "/backup",
+            "/a/",
+            Bad,
+            "containers[0].volumes[1].mountPath",
+            "at the end",
+        ),
         ("/backup", "'/a:b'", Bad, "containers[0].volumes[1].mountPath", "`:`"),
-        ("/backup", "/var/lib/data", Bad, "containers[0].volumes[1].mountPath", "already"),
-        ("resource: cpu", "resource: CPU", Bad, "containers[0].resourceRequests[0].resource", "known are cpu"),
-        ("resource: cpu", "resource: nvidia.com/gpu", Bad, "containers[0].resourceRequests[0].resource", "external-ip"),
-        ("resource: cpu", "resource: gpu", No, "containers[0].resourceRequests[0].resource", "`gpu`"),
-        ("resource: cpu", "resource: external-ip", No, "containers[0].resourceRequests[0].resource", "`external-ip`"),
-        ("resource: cpu", "resource: storage", Bad, "containers[0].resourceRequests[0].amountMillis", "whole number of bytes"),
-        ("resource: cpu, amountMillis: 250", "resource: storage, amountGibi: 1", Bad, "containers[0].resourceRequests[0].resource", "ephemeral-storage"),
-        ("{resource: cpu, amountMillis: 250}", "{resource: memory, amountMebi: 64}", Bad, "containers[0].resourceRequests[1].resource", "`memory` is asked for twice"),
-        ("{resource: cpu, amountMillis: 250}", "{resource: cpu}", Bad, "containers[0].resourceRequests[0]", "no amount of cpu"),
-        ("{resource: cpu, amountMillis: 250}", "{amount: 1}", Bad, "containers[0].resourceRequests[0].resource", "no resource is named"),
-        ("amountMillis: 250", "amountMillis: 0", Bad, "containers[0].resourceRequests[0].amountMillis", "at least 1"),
-        ("amountMillis: 250", "amount: 1025", Bad, "containers[0].resourceRequests[0].amount", "1025000 thousandths of a core"),
-        ("amountMillis: 250", "amount: 18446744073709551615", Bad, "containers[0].resourceRequests[0].amount", "more than can be counted"),
-        ("amountMillis: 250", "amountGibi: 1", Bad, "containers[0].resourceRequests[0].amountGibi", "out of bounds"),
-        ("amountMebi: 64", "amountMebi: 15", Bad, "containers[0].resourceRequests[1].amountMebi", "at least 16777216"),
-        ("amountMebi: 64", "amountMillis: 67108864001", Bad, "containers[0].resourceRequests[1].amountMillis", "multiple of 1000"),
-        ("amountGibi: 1}", "amountGibi: 16385}", Bad, "containers[0].resourceRequests[2].amountGibi", "out of bounds"),
+        (
+            "/backup",
+            "/var/lib/data",
+            Bad,
+            "containers[0].volumes[1].mountPath",
+            "already",
+        ),
+        (
+            "resource: cpu",
+            "resource: CPU",
+            Bad,
+            "containers[0].resourceRequests[0].resource",
+            "known are cpu",
+        ),
+        (
+            "resource: cpu",
+            "resource: nvidia.com/gpu",
+            Bad,
+            "containers[0].resourceRequests[0].resource",
+            "external-ip",
+        ),
+        (
+            "resource: cpu",
+            "resource: gpu",
+            No,
+            "containers[0].resourceRequests[0].resource",
+            "`gpu`",
+        ),
+        (
+            "resource: cpu",
+            "resource: external-ip",
+            No,
+            "containers[0].resourceRequests[0].resource",
+            "`external-ip`",
+        ),
+        (
+            "resource: cpu",
+            "resource: storage",
+            Bad,
+            "containers[0].resourceRequests[0].amountMillis",
+            "whole number of bytes",
+        ),
+        (
+            "resource: cpu, amountMillis: 250",
+            "resource: storage, amountGibi: 1",
+            Bad,
+            "containers[0].resourceRequests[0].resource",
+            "ephemeral-storage",
+        ),
+        (
+            "{resource: cpu, amountMillis: 250}",
+            "{resource: memory, amountMebi: 64}",
+            Bad,
+            "containers[0].resourceRequests[1].resource",
+            "`memory` is asked for twice",
+        ),
+        (
+            "{resource: cpu, amountMillis: 250}",
+            "{resource: cpu}",
+            Bad,
+            "containers[0].resourceRequests[0]",
+            "no amount of cpu",
+        ),
+        (
+            "{resource: cpu, amountMillis: 250}",
+            "{amount: 1}",
+            Bad,
+            "containers[0].resourceRequests[0].resource",
+            "no resource is named",
+        ),
+        (
+            "amountMillis: 250",
+            "amountMillis: 0",
+            Bad,
+            "containers[0].resourceRequests[0].amountMillis",
+            "at least 1",
+        ),
+        (
+            "amountMillis: 250",
+            "amount: 1025",
+            Bad,
+            "containers[0].resourceRequests[0].amount",
+            "1025000 thousandths of a core",
+        ),
+        (
+            "amountMillis: 250",
+            "amount: 18446744073709551615",
+            Bad,
+            "containers[0].resourceRequests[0].amount",
+            "more than can be counted",
+        ),
+        (
+            "amountMillis: 250",
+            "amountGibi: 1",
+            Bad,
+            "containers[0].resourceRequests[0].amountGibi",
+            "out of bounds",
+        ),
+        (
+            "amountMebi: 64",
+            "amountMebi: 15",
+            Bad,
+            "containers[0].resourceRequests[1].amountMebi",
+            "at least 16777216",
+        ),
+        (
+            "amountMebi: 64",
+            "amountMillis: 67108864001",
+            Bad,
+            "containers[0].resourceRequests[1].amountMillis",
+            "multiple of 1000",
+        ),
+        (
+            "amountGibi: 1}",
+            "amountGibi: 16385}",
+            Bad,
+            "containers[0].resourceRequests[2].amountGibi",
+            "out of bounds",
+        ),
         ("- name: data", "- name: Data", Bad, "volumes[0].name", "DNS label"),
-        ("  filesystem: {resourceRequests: [{resource: storage, amountGibi: 2}]}", "", Bad, "volumes[0].filesystem", "needs its size"),
-        ("[{resource: storage, amountGibi: 2}]", "[]", Bad, "volumes[0].filesystem.resourceRequests", "`storage`"),
-        ("[{resource: storage, amountGibi: 2}]", "[{resource: storage, amount: 1048576}, {resource: cpu, amount: 1}]", Bad, "volumes[0].filesystem.resourceRequests[1]", "exactly one"),
-        ("resource: storage", "resource: memory", Bad, "volumes[0].filesystem.resourceRequests[0].resource", "its one request is `storage`"),
-        ("amountGibi: 2", "amount: 1048575", Bad, "volumes[0].filesystem.resourceRequests[0].amount", "at least 1048576"),
-        ("amountGibi: 2", "amountGibi: 65537", Bad, "volumes[0].filesystem.resourceRequests[0].amountGibi", "out of bounds"),
-        ("type: VOLUME_FILESYSTEM", "accessMode: 0", No, "volumes[0].type", "VOLUME_EMPTY"),
-        ("type: VOLUME_FILESYSTEM", "type: 1\n  accessMode: VOLUME_RW_MANY", No, "volumes[0].accessMode", "VOLUME_RW_ONE"),
+        (
+            "  filesystem: {resourceRequests: [{resource: storage, amountGibi: 2}]}",
+            "",
+            Bad,
+            "volumes[0].filesystem",
+            "needs its size",
+        ),
+        (
+            "[{resource: storage, amountGibi: 2}]",
+            "[]",
+            Bad,
+            "volumes[0].filesystem.resourceRequests",
+            "`storage`",
+        ),
+        (
+            "[{resource: storage, amountGibi: 2}]",
+            "[{resource: storage, amount: 1048576}, {resource: cpu, amount: 1}]",
+            Bad,
+            "volumes[0].filesystem.resourceRequests[1]",
+            "exactly one",
+        ),
+        (
+            "resource: storage",
+            "resource: memory",
+            Bad,
+            "volumes[0].filesystem.resourceRequests[0].resource",
+            "its one request is `storage`",
+        ),
+        (
+            "amountGibi: 2",
+            "amount: 1048575",
+            Bad,
+            "volumes[0].filesystem.resourceRequests[0].amount",
+            "at least 1048576",
+        ),
+        (
+            "amountGibi: 2",
+            "amountGibi: 65537",
+            Bad,
+            "volumes[0].filesystem.resourceRequests[0].amountGibi",
+            "out of bounds",
+        ),
+        (
+            "type: VOLUME_FILESYSTEM",
+            "accessMode: 0",
+            No,
+            "volumes[0].type",
+            "VOLUME_EMPTY",
+        ),
+        (
+            "type: VOLUME_FILESYSTEM",
+            "type: 1\n  accessMode: VOLUME_RW_MANY",
+            No,
+            "volumes[0].accessMode",
+            "VOLUME_RW_ONE",
+        ),
         ("min: 1, max: 1", "min: 2", No, "replicas.min", "2 replicas"),
         ("min: 1, max: 1", "max: 2", NoScaling, "replicas.max", "scaling"),
-        ("min: 1, max: 1", "min: 1, targetPendingRequests: 5", NoScaling, "replicas.targetPendingRequests", "scaling"),
-        ("port: 80,", "port: 80, protocol: UDP,", No, "containers[0].ports[0].protocol", "TCP"),
-        ("port: 80,", "port: 80, hostIP: 192.0.2.1,", No, "containers[0].ports[0].hostIP", "status"),
-        ("port: 80,", "port: 80, hostTcpPort: 0,", No, "containers[0].ports[0].hostTcpPort", "host"),
-        ("port: 80,", "port: 80, hostHttpHost: a.example,", No, "containers[0].ports[0].hostHttpHost", "HTTP"),
-        ("- name: app", "- user: {uid: 0}\n  name: app", No, "containers[0].user", "image"),
+        (
+            "min: 1, max: 1",
+            "min: 1, targetPendingRequests: 5",
+            NoScaling,
+            "replicas.targetPendingRequests",
+            "scaling",
+        ),
+        (
+            "port: 80,",
+            "port: 80, protocol: UDP,",
+            No,
+            "containers[0].ports[0].protocol",
+            "TCP",
+        ),
+        (
+            "port: 80,",
+            "port: 80, hostIP: 192.0.2.1,",
+            No,
+            "containers[0].ports[0].hostIP",
+            "status",
+        ),
+        (
+            "port: 80,",
+            "port: 80, hostTcpPort: 0,",
+            No,
+            "containers[0].ports[0].hostTcpPort",
+            "host",
+        ),
+        (
+            "port: 80,",
+            "port: 80, hostHttpHost: a.example,",
+            No,
+            "containers[0].ports[0].hostHttpHost",
+            "HTTP",
+        ),
+        (
+            "- name: app",
+            "- user: {uid: 0}\n  name: app",
+            No,
+            "containers[0].user",
+            "image",
+        ),
         ("replicas:", "fsGroup: 0\nreplicas:", No, "fsGroup", "fsGroup"),
         ("replicas:", "requirements: {}\nreplicas:", No, "requirements", "node"),
-        ("volumes:\n- name: data", "\n- name: second\nvolumes:\n- name: data", No, "containers[1]", "one container"),
+        (
+            "volumes:\n- name: data",
+            "\n- name: second\nvolumes:\n- name: data",
+            No,
+            "containers[1]",
+            "one container",
+        ),
     ]
 };
 
@@ -195,7 +547,10 @@ fn what_is_allowed_at_the_edge_of_a_rule_passes() {
         ("min: 1, max: 1", "min: 0"),
         ("name: http", "name: abcdefghijklmno"),
         ("port: 80, targetPort: 8080", "port: 65535, targetPort: 1"),
-        ("name: app", "name: aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffggg"),
+        (
+            "name: app",
+            "name: aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffggg",
+        ),
         ("amountMillis: 250", "amount: 1024"),
         ("amountMillis: 250", "amountKibi: 1"),
         ("amountMebi: 64", "amountMillis: 16777216000"),
@@ -222,24 +577,69 @@ fn lists_are_bounded() {
         change(&mut pod.containers[0], max + 1);
         assert_invalid(&pod, Code::InvalidManifest, field, "at most");
     };
-    longest(&|c, n| c.command = vec!["x".into(); n], limits::WORDS_MAX, "containers[0].command[64]");
-    longest(&|c, n| c.args = vec!["x".into(); n], limits::WORDS_MAX, "containers[0].args[64]");
-    longest(&|c, n| c.args = vec!["x".repeat(n)], limits::WORD_MAX, "containers[0].args[0]");
-    longest(&|c, n| c.working_dir = format!("/{}", "x".repeat(n - 1)), limits::PATH_MAX, "containers[0].workingDir");
-    let port = |n| pod::container::Port { port: n as u64 + 1, ..Default::default() };
-    longest(&|c, n| c.ports = (0..n).map(port).collect(), limits::PORTS_MAX, "containers[0].ports[16]");
-    longest(&|c, n| c.env = (0..n).map(|n| (format!("V{n}"), String::new())).collect(), limits::ENV_MAX, "containers[0].env");
-    longest(&|c, n| c.env = [("V".repeat(n), String::new())].into(), limits::ENV_NAME_MAX, "containers[0].env");
-    let image = |n: usize| pod::Image { url: "x".repeat(n), ..Default::default() };
-    longest(&|c, n| c.image = Some(image(n)), limits::IMAGE_MAX, "containers[0].image.url");
+    longest(
+        &|c, n| c.command = vec!["x".into(); n],
+        limits::WORDS_MAX,
+        "containers[0].command[64]",
+    );
+    longest(
+        &|c, n| c.args = vec!["x".into(); n],
+        limits::WORDS_MAX,
+        "containers[0].args[64]",
+    );
+    longest(
+        &|c, n| c.args = vec!["x".repeat(n)],
+        limits::WORD_MAX,
+        "containers[0].args[0]",
+    );
+    longest(
+        &|c, n| c.working_dir = format!("/{}", "x".repeat(n - 1)),
+        limits::PATH_MAX,
+        "containers[0].workingDir",
+    );
+    let port = |n| pod::container::Port {
+        port: n as u64 + 1,
+        ..Default::default()
+    };
+    longest(
+        &|c, n| c.ports = (0..n).map(port).collect(),
+        limits::PORTS_MAX,
+        "containers[0].ports[16]",
+    );
+    longest(
+        &|c, n| c.env = (0..n).map(|n| (format!("V{n}"), String::new())).collect(),
+        limits::ENV_MAX,
+        "containers[0].env",
+    );
+    longest(
+        &|c, n| c.env = [("V".repeat(n), String::new())].into(),
+        limits::ENV_NAME_MAX,
+        "containers[0].env",
+    );
+    let image = |n: usize| pod::Image {
+        url: "x".repeat(n),
+        ..Default::default()
+    };
+    longest(
+        &|c, n| c.image = Some(image(n)),
+        limits::IMAGE_MAX,
+        "containers[0].image.url",
+    );
 }
 
 #[test]
 fn volumes_and_mounts_are_bounded() {
     let mut pod = full_with("{min: 1, max: 1}", "{}");
     let volume = pod.volumes[0].clone();
-    let named = |n: usize| pod::Volume { name: format!("v{n}"), ..volume.clone() };
-    let mount = |n: usize| pod::container::VolumeMount { name: "v0".into(), mount_path: format!("/m{n}"), read_only: false };
+    let named = |n: usize| pod::Volume {
+        name: format!("v{n}"),
+        ..volume.clone()
+    };
+    let mount = |n: usize| pod::container::VolumeMount {
+        name: "v0".into(),
+        mount_path: format!("/m{n}"),
+        read_only: false,
+    };
     pod.volumes = (0..limits::VOLUMES_MAX).map(named).collect();
     pod.containers[0].volumes = (0..limits::MOUNTS_MAX).map(mount).collect();
     assert!(Manifest::parse(&pod).is_ok());
@@ -345,7 +745,10 @@ fn near(pattern: &str) -> BoxedStrategy<String> {
 
 fn agree(pattern: &str, rule: fn(&str) -> bool, cases: u32) {
     let regex = Regex::new(pattern).unwrap();
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(cases));
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases)
+    });
     runner
         .run(&near(pattern), |text| {
             prop_assert_eq!(rule(&text), regex.is_match(&text), "{:?}", text);
@@ -363,13 +766,26 @@ fn rules_and_patterns_agree() {
     // With what their documentation says stands beside the pattern.
     let port_name = Regex::new(PORT_NAME_PATTERN).unwrap();
     let mount_path = Regex::new(MOUNT_PATH_PATTERN).unwrap();
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(1000));
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(1000)
+    });
     runner
         .run(&(near(PORT_NAME_PATTERN), near(MOUNT_PATH_PATTERN)), |(name, path)| {
             let letter = name.bytes().any(|b| b.is_ascii_alphabetic());
-            prop_assert_eq!(text::is_port_name(&name), port_name.is_match(&name) && letter, "{:?}", name);
+            prop_assert_eq!(
+                text::is_port_name(&name),
+                port_name.is_match(&name) && letter,
+                "{:?}",
+                name
+            );
             let dots = path.split('/').any(|part| part == "." || part == "..");
-            prop_assert_eq!(text::is_mount_path(&path), mount_path.is_match(&path) && !dots, "{:?}", path);
+            prop_assert_eq!(
+                text::is_mount_path(&path),
+                mount_path.is_match(&path) && !dots,
+                "{:?}",
+                path
+            );
             Ok(())
         })
         .unwrap();
@@ -378,51 +794,115 @@ fn rules_and_patterns_agree() {
 // ---- any pod at all
 
 fn word() -> BoxedStrategy<String> {
-    prop_oneof![Just(String::new()), Just("app".into()), Just("data".into()), Just("/x".into()), "[a-z./:@-]{0,8}", any::<String>()]
-        .boxed()
+    prop_oneof![
+        Just(String::new()),
+        Just("app".into()),
+        Just("data".into()),
+        Just("/x".into()),
+        "[a-z./:@-]{0,8}",
+        any::<String>()
+    ]
+    .boxed()
 }
 
 fn resources() -> impl Strategy<Value = Vec<Resource>> {
-    let name = prop_oneof![Just("cpu".to_owned()), Just("memory".into()), Just("ram".into()), Just("storage".into()), word()];
-    vec((name, option::of(amount())).prop_map(|(resource, quantity)| Resource { resource, quantity }), 0..4)
+    let name = prop_oneof![
+        Just("cpu".to_owned()),
+        Just("memory".into()),
+        Just("ram".into()),
+        Just("storage".into()),
+        word()
+    ];
+    vec(
+        (name, option::of(amount())).prop_map(|(resource, quantity)| Resource { resource, quantity }),
+        0..4,
+    )
 }
 
 fn port() -> impl Strategy<Value = pod::container::Port> {
     let number = || prop_oneof![0..3u64, any::<u64>()];
-    (word(), number(), number(), 0..3i32)
-        .prop_map(|(name, port, target_port, protocol)| pod::container::Port { name, port, target_port, protocol, ..Default::default() })
+    (word(), number(), number(), 0..3i32).prop_map(|(name, port, target_port, protocol)| pod::container::Port {
+        name,
+        port,
+        target_port,
+        protocol,
+        ..Default::default()
+    })
 }
 
 fn mount() -> impl Strategy<Value = pod::container::VolumeMount> {
-    (word(), word(), any::<bool>()).prop_map(|(name, mount_path, read_only)| pod::container::VolumeMount { name, mount_path, read_only })
+    (word(), word(), any::<bool>()).prop_map(|(name, mount_path, read_only)| pod::container::VolumeMount {
+        name,
+        mount_path,
+        read_only,
+    })
 }
 
 fn container() -> impl Strategy<Value = pod::Container> {
-    let image = option::of(word().prop_map(|url| pod::Image { url, ..Default::default() }));
+    let image = option::of(word().prop_map(|url| pod::Image {
+        url,
+        ..Default::default()
+    }));
     let user = option::weighted(0.1, any::<u32>().prop_map(|uid| pod::User { uid, gid: 0 }));
     let env = proptest::collection::btree_map(word(), word(), 0..3);
-    ((word(), image, vec(word(), 0..3), vec(word(), 0..3), word()), vec(port(), 0..3), env, vec(mount(), 0..3), resources(), user).prop_map(
-        |((name, image, command, args, working_dir), ports, env, volumes, resource_requests, user)| pod::Container {
-            name, image, command, args, working_dir, ports, env, volumes, resource_requests, user,
-        },
+    (
+        (word(), image, vec(word(), 0..3), vec(word(), 0..3), word()),
+        vec(port(), 0..3),
+        env,
+        vec(mount(), 0..3),
+        resources(),
+        user,
     )
+        .prop_map(
+            |((name, image, command, args, working_dir), ports, env, volumes, resource_requests, user)| {
+                pod::Container {
+                    name,
+                    image,
+                    command,
+                    args,
+                    working_dir,
+                    ports,
+                    env,
+                    volumes,
+                    resource_requests,
+                    user,
+                }
+            },
+        )
 }
 
 fn volume() -> impl Strategy<Value = pod::Volume> {
-    (word(), -1..4i32, -1..4i32, option::of(resources())).prop_map(|(name, r#type, access_mode, resources)| pod::Volume {
-        name,
-        r#type,
-        access_mode,
-        configuration: resources
-            .map(|resource_requests| pod::volume::Configuration::Filesystem(pod::volume::FilesystemConfig { resource_requests })),
+    (word(), -1..4i32, -1..4i32, option::of(resources())).prop_map(|(name, r#type, access_mode, resources)| {
+        pod::Volume {
+            name,
+            r#type,
+            access_mode,
+            configuration: resources.map(|resource_requests| {
+                pod::volume::Configuration::Filesystem(pod::volume::FilesystemConfig { resource_requests })
+            }),
+        }
     })
 }
 
 fn any_pod() -> impl Strategy<Value = pod::Pod> {
-    let replicas = option::of((0..3u32, 0..3u32).prop_map(|(min, max)| pod::Replicas { min, max, target_pending_requests: 0 }));
-    (vec(container(), 0..3), vec(volume(), 0..3), replicas, option::weighted(0.1, any::<u32>())).prop_map(
-        |(containers, volumes, replicas, fs_group)| pod::Pod { containers, volumes, replicas, fs_group, ..Default::default() },
+    let replicas = option::of((0..3u32, 0..3u32).prop_map(|(min, max)| pod::Replicas {
+        min,
+        max,
+        target_pending_requests: 0,
+    }));
+    (
+        vec(container(), 0..3),
+        vec(volume(), 0..3),
+        replicas,
+        option::weighted(0.1, any::<u32>()),
     )
+        .prop_map(|(containers, volumes, replicas, fs_group)| pod::Pod {
+            containers,
+            volumes,
+            replicas,
+            fs_group,
+            ..Default::default()
+        })
 }
 
 proptest! {
