@@ -113,7 +113,6 @@ pub fn report_data(subject: &str, root: &Hash) -> [u8; 64] {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use data_encoding::HEXLOWER;
 

@@ -107,7 +107,6 @@ impl<Out, In: Incoming> Decoder for Codec<Out, In> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use asynchronous_codec::{FramedRead, FramedWrite};
     use futures::{SinkExt, StreamExt, executor::block_on, io::Cursor};

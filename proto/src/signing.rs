@@ -100,7 +100,6 @@ pub fn address(key: &SigningKey) -> [u8; 20] {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use data_encoding::HEXLOWER_PERMISSIVE;
     use serde_json::Value;

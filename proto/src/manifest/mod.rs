@@ -5,6 +5,7 @@
 
 mod image;
 mod parse;
+mod ports;
 mod print;
 mod quantity;
 mod text;
@@ -134,5 +135,4 @@ impl Manifest {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 mod tests;

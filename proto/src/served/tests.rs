@@ -139,14 +139,12 @@ fn default(field: &FieldDescriptor) -> Option<Vec<u8>> {
     (!field.supports_presence() && field.cardinality() != Cardinality::Repeated).then_some(bytes)
 }
 
+/// From a field of a message that is deep inside to the bytes of the request.
+type Wrap<'a> = dyn Fn(Vec<u8>) -> Vec<u8> + 'a;
+type Visit<'a> = dyn FnMut(&'static Rule, &FieldDescriptor, &str, &Wrap<'_>) + 'a;
+
 /// Calls `visit` for each row with its field, its path with every list's first item, and what wraps a field of that message.
-fn rows(
-    descriptor: &MessageDescriptor,
-    fields: &'static [Field],
-    path: &str,
-    wrap: &dyn Fn(Vec<u8>) -> Vec<u8>,
-    visit: &mut dyn FnMut(&'static Rule, &FieldDescriptor, &str, &dyn Fn(Vec<u8>) -> Vec<u8>),
-) {
+fn rows(descriptor: &MessageDescriptor, fields: &'static [Field], path: &str, wrap: &Wrap<'_>, visit: &mut Visit<'_>) {
     for row in fields {
         let field = descriptor.get_field_by_json_name(row.name).unwrap();
         let path = under(path, row.name);
