@@ -12,7 +12,18 @@ const HIDDEN: &str = "<secret>";
 impl Debug for Container {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         // Without `..`: a new field is a decision.
-        let Container { name, image, command, args, working_dir, ports, env, volumes, resource_requests, user } = self;
+        let Container {
+            name,
+            image,
+            command,
+            args,
+            working_dir,
+            ports,
+            env,
+            volumes,
+            resource_requests,
+            user,
+        } = self;
         f.debug_struct("Container")
             .field("name", name)
             .field("image", image)
@@ -31,13 +42,22 @@ impl Debug for Container {
 impl Debug for PullSecret {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let PullSecret { username, password: _ } = self;
-        f.debug_struct("PullSecret").field("username", username).field("password", &HIDDEN).finish()
+        f.debug_struct("PullSecret")
+            .field("username", username)
+            .field("password", &HIDDEN)
+            .finish()
     }
 }
 
 impl Debug for SecretConfig {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let SecretConfig { cid, key, file, contents: _, contents_string: _ } = self;
+        let SecretConfig {
+            cid,
+            key,
+            file,
+            contents: _,
+            contents_string: _,
+        } = self;
         f.debug_struct("SecretConfig")
             .field("cid", cid)
             .field("key", key)
@@ -57,8 +77,14 @@ impl Debug for Key {
 
 impl Debug for KeyPair {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let KeyPair { private_key: _, pub_address } = self;
-        f.debug_struct("KeyPair").field("private_key", &HIDDEN).field("pub_address", pub_address).finish()
+        let KeyPair {
+            private_key: _,
+            pub_address,
+        } = self;
+        f.debug_struct("KeyPair")
+            .field("private_key", &HIDDEN)
+            .field("pub_address", pub_address)
+            .finish()
     }
 }
 
