@@ -34,7 +34,10 @@ impl<K: Hash + Eq> Rates<K> {
         Rates {
             interval,
             capacity: interval.saturating_mul(burst.max(1)),
-            buckets: Mutex::new(Buckets { full_at: HashMap::new(), purge_at: PURGE_AT }),
+            buckets: Mutex::new(Buckets {
+                full_at: HashMap::new(),
+                purge_at: PURGE_AT,
+            }),
         }
     }
 

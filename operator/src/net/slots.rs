@@ -32,7 +32,11 @@ impl<K: Hash + Eq + Copy, V> Slots<K, V> {
         if let Some(slot) = map.get(&key).and_then(Weak::upgrade) {
             return slot;
         }
-        let slot = Arc::new(Slot { key, value: make(), home: Arc::downgrade(&self.0) });
+        let slot = Arc::new(Slot {
+            key,
+            value: make(),
+            home: Arc::downgrade(&self.0),
+        });
         map.insert(key, Arc::downgrade(&slot));
         slot
     }
