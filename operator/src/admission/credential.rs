@@ -70,10 +70,11 @@ pub struct Envelope {
     pub signature: Vec<u8>,
 }
 
-/// What the envelope must say.
+/// What the envelope must say. What depends on a request that could not be read is not compared: its sender is told what is
+/// wrong with it only after all the rest held.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
-    /// What the request is; `None`: it could not be read, which its sender is told only after all the rest held.
+    /// What the request is; `None`: it could not be read.
     pub operation: Option<Operation>,
     pub pod: Addressed,
     /// Our peer id and that of the connection, as base58btc text.
@@ -81,8 +82,8 @@ pub struct Expected<'a> {
     pub requester: &'a str,
     /// keccak256 of the request bytes as they arrived.
     pub request_hash: [u8; 32],
-    /// Of the pod's payment; 0 for a free pod and where the request has no payment.
-    pub chain_id: u64,
+    /// Of the pod's payment; 0 for a free pod and where the request has no payment. `None`: the request could not be read.
+    pub chain_id: Option<u64>,
     /// Unix seconds.
     pub now: u64,
 }
@@ -94,8 +95,6 @@ pub enum Addressed {
     Payment(PodKey),
     /// The envelope alone names it.
     Envelope,
-    /// None: its pod id is all zero.
-    Nothing,
     /// The request could not be read.
     Unknown,
 }
@@ -118,10 +117,12 @@ pub fn check(envelope: &Envelope, expected: &Expected<'_>) -> Result<PodKey, Ref
         .remedy("hash and sign the bytes that are sent, without encoding them again"));
     }
     validity(envelope, expected.now)?;
-    if envelope.chain_id != expected.chain_id {
+    if let Some(chain_id) = expected.chain_id
+        && envelope.chain_id != chain_id
+    {
         return Err(Refusal::new(
             Code::WrongChain,
-            format!("chainId is {}, the pod's payment is on chain {}", envelope.chain_id, expected.chain_id),
+            format!("chainId is {}, the pod's payment is on chain {chain_id}", envelope.chain_id),
         )
         .field("chainId")
         .remedy("use the chain of the payment; 0 for a free pod"));
@@ -161,9 +162,6 @@ fn pod(envelope: &Envelope, addressed: Addressed) -> Result<(), Refusal> {
             Err(Refusal::new(Code::WrongPod, "publisher is not the payment's publisherAddress")
                 .field("publisher")
                 .remedy("the address that signs is the one that the pod belongs to"))
-        }
-        Addressed::Nothing if envelope.pod_id.0 != [0; 32] => {
-            Err(Refusal::new(Code::WrongPod, "podId must be all zero: this operation is about no single pod").field("podId"))
         }
         Addressed::Envelope if envelope.pod_id.0 == [0; 32] => {
             Err(Refusal::new(Code::WrongPod, "podId is all zero: no pod has that id").field("podId"))
