@@ -29,7 +29,10 @@ pub struct AdmittedRequest {
 
 impl std::fmt::Debug for AdmittedRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AdmittedRequest").field("name", &self.key.name()).field("life", &self.life).finish_non_exhaustive()
+        f.debug_struct("AdmittedRequest")
+            .field("name", &self.key.name())
+            .field("life", &self.life)
+            .finish_non_exhaustive()
     }
 }
 
