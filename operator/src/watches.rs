@@ -55,20 +55,43 @@ impl Watches {
     pub fn start(client: &Client, token: &CancellationToken) -> (Watches, WatchTasks) {
         let changes = Changes::default();
         let mut tasks = WatchTasks::new(token.clone());
-        let nodes = tasks.watch(Api::<Node>::all(client.clone()), config(), strip_node, |_: Option<&Node>| {});
+        let nodes = tasks.watch(
+            Api::<Node>::all(client.clone()),
+            config(),
+            strip_node,
+            |_: Option<&Node>| {},
+        );
         let to_pods = changes.clone();
-        let pods = tasks.watch(Api::<Pod>::all(client.clone()), config(), strip, move |pod| to_pods.of_tenant(pod));
-        let to_claims = changes.clone();
-        let claims = tasks.watch(Api::all(client.clone()), config(), strip, move |claim: Option<&PersistentVolumeClaim>| {
-            to_claims.of_tenant(claim)
+        let pods = tasks.watch(Api::<Pod>::all(client.clone()), config(), strip, move |pod| {
+            to_pods.of_tenant(pod)
         });
+        let to_claims = changes.clone();
+        let claims = tasks.watch(
+            Api::all(client.clone()),
+            config(),
+            strip,
+            move |claim: Option<&PersistentVolumeClaim>| to_claims.of_tenant(claim),
+        );
         let to_apocryph_pods = changes.clone();
-        let apocryph_pods =
-            tasks.watch(Api::all(client.clone()), config(), strip, move |pod: Option<&ApocryphPod>| match pod {
+        let apocryph_pods = tasks.watch(
+            Api::all(client.clone()),
+            config(),
+            strip,
+            move |pod: Option<&ApocryphPod>| match pod {
                 Some(pod) => to_apocryph_pods.of(&pod.name_any()),
                 None => to_apocryph_pods.of_all(),
-            });
-        (Watches { nodes, pods, apocryph_pods, claims, changes }, tasks)
+            },
+        );
+        (
+            Watches {
+                nodes,
+                pods,
+                apocryph_pods,
+                claims,
+                changes,
+            },
+            tasks,
+        )
     }
 
     /// Returns when every kind has been listed once.
@@ -76,7 +99,13 @@ impl Watches {
     /// # Errors
     /// A watch ended before.
     pub async fn synced(&self) -> Result<(), WriterDropped> {
-        let Watches { nodes, pods, apocryph_pods, claims, changes: _ } = self;
+        let Watches {
+            nodes,
+            pods,
+            apocryph_pods,
+            claims,
+            changes: _,
+        } = self;
         nodes.wait_until_ready().await?;
         pods.wait_until_ready().await?;
         apocryph_pods.wait_until_ready().await?;
@@ -114,7 +143,10 @@ pub struct WatchEnded(String);
 
 impl WatchTasks {
     pub(crate) fn new(token: CancellationToken) -> WatchTasks {
-        WatchTasks { tasks: JoinSet::new(), token }
+        WatchTasks {
+            tasks: JoinSet::new(),
+            token,
+        }
     }
 
     /// Starts one watch. `changed` hears of each change after the cache has it; `None`: anything may have changed.
@@ -250,7 +282,7 @@ impl Changes {
     }
 
     /// What is to be looked at, everything first. For one reader: the controller.
-    pub fn queue(&self) -> impl Stream<Item = Dirty> + Send + 'static {
+    pub fn queue(&self) -> impl Stream<Item = Dirty> + Send + use<> {
         {
             let mut queue = locked(&self.0.queue);
             queue.attached = true;
@@ -276,9 +308,15 @@ impl Changes {
 
     /// Hears of changes to one ApocryphPod until it is dropped.
     pub fn subscribe(&self, name: &PodName) -> Subscription {
-        let receiver =
-            locked(&self.0.listeners).entry(name.clone()).or_insert_with(|| watch::Sender::new(())).subscribe();
-        Subscription { receiver: Some(receiver), name: name.clone(), changes: self.clone() }
+        let receiver = locked(&self.0.listeners)
+            .entry(name.clone())
+            .or_insert_with(|| watch::Sender::new(()))
+            .subscribe();
+        Subscription {
+            receiver: Some(receiver),
+            name: name.clone(),
+            changes: self.clone(),
+        }
     }
 
     #[cfg(test)]
@@ -309,7 +347,10 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         let mut listeners = locked(&self.changes.0.listeners);
         self.receiver = None;
-        if listeners.get(&self.name).is_some_and(|sender| sender.receiver_count() == 0) {
+        if listeners
+            .get(&self.name)
+            .is_some_and(|sender| sender.receiver_count() == 0)
+        {
             listeners.remove(&self.name);
         }
     }

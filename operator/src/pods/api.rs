@@ -97,7 +97,12 @@ pub async fn ask<T>(
         Ok(Err(error)) => Cause::NoAnswer(error.to_string()),
         Err(_) => Cause::NoAnswer(format!("none within {} s", REQUEST_TIMEOUT.as_secs())),
     };
-    Err(Failed { verb, kind, name: name.to_owned(), cause })
+    Err(Failed {
+        verb,
+        kind,
+        name: name.to_owned(),
+        cause,
+    })
 }
 
 /// Not found is an answer.

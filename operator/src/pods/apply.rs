@@ -51,7 +51,10 @@ pub enum Stop {
     /// The Secret that the spec names, or a key in it, is not there.
     SecretMissing(String),
     /// What was written does not stay: something else writes the field at `path` too.
-    Contested { kind: &'static str, path: String },
+    Contested {
+        kind: &'static str,
+        path: String,
+    },
     Failed(Failed),
 }
 
@@ -80,9 +83,22 @@ pub async fn apply(
     objects: Objects,
 ) -> Result<Applied, Stop> {
     // A kind that is forgotten here does not compile.
-    let Objects { namespace: built_namespace, role_binding, resource_quota, limit_range, network_policy, claims, service, deployment } =
-        objects;
-    let mut writes = Writes { hands, pod: pod.name.as_str(), space: pod.name.namespace(), wrote: false };
+    let Objects {
+        namespace: built_namespace,
+        role_binding,
+        resource_quota,
+        limit_range,
+        network_policy,
+        claims,
+        service,
+        deployment,
+    } = objects;
+    let mut writes = Writes {
+        hands,
+        pod: pod.name.as_str(),
+        space: pod.name.namespace(),
+        wrote: false,
+    };
 
     writes.put_cluster(&built_namespace, namespace).await?;
     if !is_built(owner) {
@@ -99,7 +115,10 @@ pub async fn apply(
         writes.put(&resource_quota, seen.resource_quota.as_deref()).await?;
         writes.put(&limit_range, seen.limit_range.as_deref()).await?;
         writes.put(&network_policy, seen.network_policy.as_deref()).await?;
-        let running = seen.deployment.as_deref().is_some_and(|live| is_as_built(&deployment, live) && is_available(live));
+        let running = seen
+            .deployment
+            .as_deref()
+            .is_some_and(|live| is_as_built(&deployment, live) && is_available(live));
         if !running {
             writes.copy_secret(pod).await?;
         }
@@ -118,16 +137,25 @@ pub async fn apply(
     match rest.await {
         Ok((service, deployment)) => {
             let wrote = writes.wrote;
-            Ok(Applied { service: service.map(Arc::new), deployment: Arc::new(deployment), wrote })
+            Ok(Applied {
+                service: service.map(Arc::new),
+                deployment: Arc::new(deployment),
+                wrote,
+            })
         }
-        Err(Stop::Failed(failed)) if is_about_rights(&failed) && is_recent(&bound, hands.now) => Err(Stop::WaitingForRights),
+        Err(Stop::Failed(failed)) if is_about_rights(&failed) && is_recent(&bound, hands.now) => {
+            Err(Stop::WaitingForRights)
+        }
         Err(stop) => Err(stop),
     }
 }
 
 /// Has the namespace of this life been made?
 pub fn is_built(owner: &ApocryphPod) -> bool {
-    owner.annotations().get(annotation::BUILT).is_some_and(|life| *life == owner.spec.life.to_string())
+    owner
+        .annotations()
+        .get(annotation::BUILT)
+        .is_some_and(|life| *life == owner.spec.life.to_string())
 }
 
 /// One annotation, on the version of the object that is known.
@@ -138,15 +166,27 @@ pub async fn annotate(hands: &Hands<'_>, owner: &ApocryphPod, key: &str, value: 
     }});
     let name = owner.name_any();
     let api = Api::<ApocryphPod>::all(hands.client.clone());
-    let by_us = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let answer = ask("patch", "ApocryphPod", &name, api.patch(&name, &by_us, &Patch::Merge(patch))).await?;
+    let by_us = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let answer = ask(
+        "patch",
+        "ApocryphPod",
+        &name,
+        api.patch(&name, &by_us, &Patch::Merge(patch)),
+    )
+    .await?;
     hands.written.note(&name, &answer);
     Ok(answer)
 }
 
 /// Was this life Ready once?
 pub fn was_ready(owner: &ApocryphPod) -> bool {
-    owner.annotations().get(annotation::READY).is_some_and(|life| *life == owner.spec.life.to_string())
+    owner
+        .annotations()
+        .get(annotation::READY)
+        .is_some_and(|life| *life == owner.spec.life.to_string())
 }
 
 /// Does the authorizer refuse it (and not an admission policy, a quota, or a namespace that is going)?
@@ -157,7 +197,11 @@ fn is_about_rights(failed: &Failed) -> bool {
 fn is_recent(bound: &RoleBinding, now: Timestamp) -> bool {
     // The server's clock may be ahead of ours.
     let grace = k8s_openapi::jiff::SignedDuration::try_from(RIGHTS_GRACE).unwrap_or_default();
-    bound.metadata.creation_timestamp.as_ref().is_none_or(|created| now.duration_since(created.0) < grace)
+    bound
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .is_none_or(|created| now.duration_since(created.0) < grace)
 }
 
 fn is_as_built(built: &Deployment, live: &Deployment) -> bool {
@@ -166,7 +210,11 @@ fn is_as_built(built: &Deployment, live: &Deployment) -> bool {
 
 fn is_available(live: &Deployment) -> bool {
     let wanted = live.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    live.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0) >= wanted
+    live.status
+        .as_ref()
+        .and_then(|status| status.available_replicas)
+        .unwrap_or(0)
+        >= wanted
 }
 
 /// The writes of one apply.
@@ -229,7 +277,13 @@ impl Writes<'_> {
                 }
                 Difference::Built(path) => {
                     tracing::debug!(pod = self.pod, kind, %name, %path, "apply");
-                    ask("apply", kind, &name, api.patch(&name, &apply.force(), &Patch::Apply(built))).await?
+                    ask(
+                        "apply",
+                        kind,
+                        &name,
+                        api.patch(&name, &apply.force(), &Patch::Apply(built)),
+                    )
+                    .await?
                 }
                 Difference::Added { path, patch } => {
                     tracing::info!(pod = self.pod, kind, %name, %path, "taking out what was added by hand");
@@ -245,7 +299,10 @@ impl Writes<'_> {
                 Difference::None => Ok(live),
                 Difference::Built(path) | Difference::Added { path, .. } => Err(Stop::Contested { kind, path }),
             },
-            None => Err(Stop::Contested { kind, path: String::new() }),
+            None => Err(Stop::Contested {
+                kind,
+                path: String::new(),
+            }),
         }
     }
 
@@ -255,7 +312,14 @@ impl Writes<'_> {
             return Ok(live.clone());
         }
         let (api, name) = (self.api::<RoleBinding>(), built.name_any());
-        match ask("create", "RoleBinding", &name, api.create(&PostParams::default(), built)).await {
+        match ask(
+            "create",
+            "RoleBinding",
+            &name,
+            api.create(&PostParams::default(), built),
+        )
+        .await
+        {
             Ok(made) => {
                 self.wrote = true;
                 self.hands.written.note(self.pod, &made);
@@ -276,12 +340,16 @@ impl Writes<'_> {
         let home = Api::<Secret>::namespaced(self.hands.client.clone(), &self.hands.settings.operator_namespace);
         let source = found(ask("get", "Secret", name, home.get(name)).await)?;
         let Some(source) = source else {
-            return Err(Stop::SecretMissing(format!("The Secret {name} is not in the operator's namespace.")));
+            return Err(Stop::SecretMissing(format!(
+                "The Secret {name} is not in the operator's namespace."
+            )));
         };
         let staged = source.labels().contains_key(meta::STAGED);
         if pod.tag.is_none() && staged {
             // Else an own pod could read a publisher's values.
-            return Err(Stop::SecretMissing(format!("The Secret {name} belongs to a publisher's pod.")));
+            return Err(Stop::SecretMissing(format!(
+                "The Secret {name} belongs to a publisher's pod."
+            )));
         }
         let copy = objects::secret::copy(pod, &source)
             .map_err(|key| Stop::SecretMissing(format!("The Secret {name} has no key {key}.")))?;
@@ -311,7 +379,14 @@ impl Writes<'_> {
                 None => Err(Stop::VolumeLost(name)),
             };
         }
-        match ask("create", "PersistentVolumeClaim", &name, api.create(&PostParams::default(), built)).await {
+        match ask(
+            "create",
+            "PersistentVolumeClaim",
+            &name,
+            api.create(&PostParams::default(), built),
+        )
+        .await
+        {
             Ok(_) => self.wrote = true,
             Err(failed) if failed.is_conflict() => {}
             Err(failed) => return Err(failed.into()),
@@ -320,8 +395,18 @@ impl Writes<'_> {
     }
 
     /// What is ours and no longer wanted. Never a volume.
-    async fn prune(&mut self, pod: &ValidatedPod, seen: &Seen, no_service: bool, deployment: &Deployment) -> Result<(), Stop> {
-        for service in seen.stale_services.iter().chain(seen.service.iter().filter(|_| no_service)) {
+    async fn prune(
+        &mut self,
+        pod: &ValidatedPod,
+        seen: &Seen,
+        no_service: bool,
+        deployment: &Deployment,
+    ) -> Result<(), Stop> {
+        for service in seen
+            .stale_services
+            .iter()
+            .chain(seen.service.iter().filter(|_| no_service))
+        {
             self.delete::<Service>(&service.metadata).await?;
         }
         for deployment in &seen.stale_deployments {
@@ -329,11 +414,15 @@ impl Writes<'_> {
         }
         // A publisher's pod keeps one Secret through its life. An admin may have named another one: the old copy goes when
         // nothing that runs may still need it.
-        if pod.tag.is_none() && is_available(deployment) && seen.pods.iter().all(|pod| pod.metadata.deletion_timestamp.is_none()) {
+        if pod.tag.is_none()
+            && is_available(deployment)
+            && seen.pods.iter().all(|pod| pod.metadata.deletion_timestamp.is_none())
+        {
             let ours = ListParams::default().labels(meta::SELECTOR);
             let copies = ask("list", "Secret", &self.space, self.api::<Secret>().list_metadata(&ours)).await?;
             for PartialObjectMeta { metadata, .. } in copies.items {
-                let used = |name: &str| pod.secret.as_deref() == Some(name) || seen.pods.iter().any(|one| uses(one, name));
+                let used =
+                    |name: &str| pod.secret.as_deref() == Some(name) || seen.pods.iter().any(|one| uses(one, name));
                 if metadata.name.as_deref().is_some_and(|name| !used(name)) {
                     self.delete::<Secret>(&metadata).await?;
                 }
@@ -342,13 +431,18 @@ impl Writes<'_> {
         Ok(())
     }
 
-    async fn delete<K>(&mut self, metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Result<(), Stop>
+    async fn delete<K>(
+        &mut self,
+        metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    ) -> Result<(), Stop>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
     {
         let (kind, name) = (short_name::<K>(), metadata.name.clone().unwrap_or_default());
-        let this_one = DeleteParams::background()
-            .preconditions(Preconditions { uid: metadata.uid.clone(), resource_version: None });
+        let this_one = DeleteParams::background().preconditions(Preconditions {
+            uid: metadata.uid.clone(),
+            resource_version: None,
+        });
         if found(ask("delete", kind, &name, self.api::<K>().delete(&name, &this_one)).await)?.is_some() {
             tracing::info!(pod = self.pod, kind, %name, "no longer wanted: deleted");
             self.wrote = true;
@@ -360,13 +454,21 @@ impl Writes<'_> {
 /// Does a container of the Pod take a value from that Secret?
 fn uses(pod: &k8s_openapi::api::core::v1::Pod, secret: &str) -> bool {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    containers.flat_map(|container| container.env.iter().flatten()).any(|variable| {
-        variable.value_from.as_ref().and_then(|from| from.secret_key_ref.as_ref()).is_some_and(|key| key.name == secret)
-    })
+    containers
+        .flat_map(|container| container.env.iter().flatten())
+        .any(|variable| {
+            variable
+                .value_from
+                .as_ref()
+                .and_then(|from| from.secret_key_ref.as_ref())
+                .is_some_and(|key| key.name == secret)
+        })
 }
 
 fn json<K: Serialize + Resource<DynamicType = ()>>(object: &K) -> Result<serde_json::Value, Stop> {
     // Typed objects have a JSON form; said as a failure rather than assumed.
-    serde_json::to_value(object)
-        .map_err(|error| Stop::Contested { kind: short_name::<K>(), path: format!("no JSON form: {error}") })
+    serde_json::to_value(object).map_err(|error| Stop::Contested {
+        kind: short_name::<K>(),
+        path: format!("no JSON form: {error}"),
+    })
 }

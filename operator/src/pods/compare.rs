@@ -37,11 +37,26 @@ const QUANTITIES: [&str; 7] = ["limits", "requests", "hard", "min", "max", "defa
 /// Compares without metadata but for labels and annotations; `status` is not built.
 pub fn compare(built: &Value, live: &Value) -> Difference {
     let mut finding = Finding::default();
-    walk(built, live, &At { path: "", exact: false, quantity: false }, &mut finding);
+    walk(
+        built,
+        live,
+        &At {
+            path: "",
+            exact: false,
+            quantity: false,
+        },
+        &mut finding,
+    );
     match finding {
-        Finding { added: Some(path), .. } => Difference::Added { patch: repair(built, live, false), path },
+        Finding { added: Some(path), .. } => Difference::Added {
+            patch: repair(built, live, false),
+            path,
+        },
         Finding { built: Some(path), .. } => Difference::Built(path),
-        Finding { built: None, added: None } => Difference::None,
+        Finding {
+            built: None,
+            added: None,
+        } => Difference::None,
     }
 }
 
@@ -84,7 +99,9 @@ fn walk(built: &Value, live: &Value, at: &At<'_>, finding: &mut Finding) {
                 walk(value, live.get(key).unwrap_or(&Value::Null), &below, finding);
             }
             if at.exact
-                && let Some((key, _)) = live.iter().find(|(key, value)| !built.contains_key(*key) && !is_empty(value))
+                && let Some((key, _)) = live
+                    .iter()
+                    .find(|(key, value)| !built.contains_key(*key) && !is_empty(value))
             {
                 finding.added.get_or_insert_with(|| format!("{}/{key}", at.path));
             }
@@ -123,12 +140,17 @@ fn exact(path: &str, key: &str) -> bool {
 
 /// A merge patch that leaves exactly what was built: lists are replaced, what is too much is set to null.
 fn repair(built: &Value, live: &Value, exact_here: bool) -> Value {
-    let (Value::Object(built), Value::Object(live)) = (built, live) else { return built.clone() };
+    let (Value::Object(built), Value::Object(live)) = (built, live) else {
+        return built.clone();
+    };
     let mut patch: Map<String, Value> = built
         .iter()
         .map(|(key, value)| {
             let exact_below = exact_here || exact("", key) && key != "metadata";
-            (key.clone(), repair(value, live.get(key).unwrap_or(&Value::Null), exact_below))
+            (
+                key.clone(),
+                repair(value, live.get(key).unwrap_or(&Value::Null), exact_below),
+            )
         })
         .collect();
     if exact_here {
@@ -167,7 +189,10 @@ mod tests {
     fn a_changed_or_missing_field_is_applied_again() {
         let mut live = service();
         live["spec"]["ports"][0]["targetPort"] = json!(9);
-        assert_eq!(compare(&service(), &live), Difference::Built("/spec/ports/0/targetPort".into()));
+        assert_eq!(
+            compare(&service(), &live),
+            Difference::Built("/spec/ports/0/targetPort".into())
+        );
         let mut live = service();
         live["metadata"]["labels"].as_object_mut().unwrap().clear();
         assert_eq!(compare(&service(), &live), Difference::Built("/metadata/labels".into()));
@@ -176,20 +201,40 @@ mod tests {
     #[test]
     fn quantities_are_equal_by_value_only_where_quantities_stand() {
         let built = json!({"spec": {"hard": {"pods": "2", "limits.cpu": "1000m"}, "text": "1000m"}});
-        assert_eq!(compare(&built, &json!({"spec": {"hard": {"pods": "2", "limits.cpu": "1"}, "text": "1000m"}})), Difference::None);
         assert_eq!(
-            compare(&built, &json!({"spec": {"hard": {"pods": "2", "limits.cpu": "1"}, "text": "1"}})),
+            compare(
+                &built,
+                &json!({"spec": {"hard": {"pods": "2", "limits.cpu": "1"}, "text": "1000m"}})
+            ),
+            Difference::None
+        );
+        assert_eq!(
+            compare(
+                &built,
+                &json!({"spec": {"hard": {"pods": "2", "limits.cpu": "1"}, "text": "1"}})
+            ),
             Difference::Built("/spec/text".into())
         );
         let built = json!({"spec": {"limits": [{"type": "Container", "max": {"cpu": "500m"}}]}});
-        assert_eq!(compare(&built, &json!({"spec": {"limits": [{"type": "Container", "max": {"cpu": "0.5"}}]}})), Difference::None);
+        assert_eq!(
+            compare(
+                &built,
+                &json!({"spec": {"limits": [{"type": "Container", "max": {"cpu": "0.5"}}]}})
+            ),
+            Difference::None
+        );
     }
 
     #[test]
     fn one_more_port_is_taken_out_by_replacing_the_list() {
         let mut live = service();
-        live["spec"]["ports"].as_array_mut().unwrap().push(json!({"port": 22, "targetPort": 22, "protocol": "TCP"}));
-        let Difference::Added { path, patch } = compare(&service(), &live) else { panic!() };
+        live["spec"]["ports"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"port": 22, "targetPort": 22, "protocol": "TCP"}));
+        let Difference::Added { path, patch } = compare(&service(), &live) else {
+            panic!()
+        };
         assert_eq!(path, "/spec/ports");
         assert_eq!(patch["spec"]["ports"], service()["spec"]["ports"]);
     }
@@ -198,7 +243,9 @@ mod tests {
     fn one_more_label_in_a_selector_is_taken_out() {
         let mut live = service();
         live["spec"]["selector"]["theirs"] = json!("y");
-        let Difference::Added { path, patch } = compare(&service(), &live) else { panic!() };
+        let Difference::Added { path, patch } = compare(&service(), &live) else {
+            panic!()
+        };
         assert_eq!(path, "/spec/selector/theirs");
         assert_eq!(patch["spec"]["selector"], json!({"pod": "x", "theirs": null}));
     }
@@ -206,10 +253,18 @@ mod tests {
     #[test]
     fn a_wall_that_was_narrowed_widened_or_moved_is_seen() {
         let built = json!({"spec": {"podSelector": {}, "ingress": [{"ports": [{"port": 80, "protocol": "TCP"}]}]}});
-        assert_eq!(compare(&built, &json!({"spec": {"ingress": [{"ports": [{"port": 80, "protocol": "TCP"}]}]}})), Difference::None);
+        assert_eq!(
+            compare(
+                &built,
+                &json!({"spec": {"ingress": [{"ports": [{"port": 80, "protocol": "TCP"}]}]}})
+            ),
+            Difference::None
+        );
         let moved = json!({"spec": {"podSelector": {"matchLabels": {"no": "one"}},
                                     "ingress": [{"ports": [{"port": 80, "protocol": "TCP"}]}]}});
-        let Difference::Added { path, patch } = compare(&built, &moved) else { panic!() };
+        let Difference::Added { path, patch } = compare(&built, &moved) else {
+            panic!()
+        };
         assert_eq!(path, "/spec/podSelector/matchLabels");
         assert_eq!(patch["spec"]["podSelector"], json!({"matchLabels": null}));
         let narrowed = json!({"spec": {"podSelector": {},

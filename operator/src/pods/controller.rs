@@ -54,7 +54,9 @@ impl Backoffs {
     fn next(&self, pod: &str) -> Duration {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(pod.to_owned()).or_insert(0);
-        let full = RETRY_MIN.saturating_mul(1u32.checked_shl(*count).unwrap_or(u32::MAX)).min(RETRY_MAX);
+        let full = RETRY_MIN
+            .saturating_mul(1u32.checked_shl(*count).unwrap_or(u32::MAX))
+            .min(RETRY_MAX);
         *count = count.saturating_add(1);
         full / 2 + (full / 2).mul_f64(rand::thread_rng().r#gen())
     }
@@ -64,7 +66,10 @@ impl Backoffs {
     }
 
     fn retain(&self, exists: impl Fn(&str) -> bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|pod, _| exists(pod));
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|pod, _| exists(pod));
     }
 }
 
@@ -148,7 +153,7 @@ pub async fn run(
 fn queue(
     driver: &Arc<Driver>,
     pods: Store<ApocryphPod>,
-) -> impl futures::Stream<Item = Result<ObjectRef<ApocryphPod>, Infallible>> + Send + 'static {
+) -> impl futures::Stream<Item = Result<ObjectRef<ApocryphPod>, Infallible>> + Send + use<> {
     let driver = driver.clone();
     driver.context.watches.changes.queue().flat_map(move |dirty| {
         let names: Vec<String> = match dirty {
@@ -167,18 +172,38 @@ fn queue(
 
 async fn look(object: Arc<ApocryphPod>, driver: Arc<Driver>) -> Result<Action, Error> {
     let name = object.name_any();
-    let request_id = object.annotations().get(annotation::REQUEST_ID).cloned().unwrap_or_default();
+    let request_id = object
+        .annotations()
+        .get(annotation::REQUEST_ID)
+        .cloned()
+        .unwrap_or_default();
     let span = tracing::info_span!("reconcile", pod = %name, %request_id);
     let looked = reconcile(&driver.context, object).instrument(span).await?;
     driver.backoffs.reset(&name);
-    driver.metrics.reconciles.get_or_create(&OutcomeLabel { outcome: looked.outcome.as_str() }).inc();
+    driver
+        .metrics
+        .reconciles
+        .get_or_create(&OutcomeLabel {
+            outcome: looked.outcome.as_str(),
+        })
+        .inc();
     Ok(Action::requeue(looked.again.min(RESYNC)))
 }
 
 fn failed(object: &ApocryphPod, error: &Error, driver: &Driver) -> Action {
     let name = object.name_any();
-    driver.metrics.reconciles.get_or_create(&OutcomeLabel { outcome: "failed" }).inc();
-    driver.metrics.failures.get_or_create(&FailureLabel { category: error.category() }).inc();
+    driver
+        .metrics
+        .reconciles
+        .get_or_create(&OutcomeLabel { outcome: "failed" })
+        .inc();
+    driver
+        .metrics
+        .failures
+        .get_or_create(&FailureLabel {
+            category: error.category(),
+        })
+        .inc();
     let wait = match error.wait() {
         Wait::Moment => {
             tracing::debug!(pod = %name, %error, "changed meanwhile");
@@ -202,7 +227,9 @@ mod tests {
         let backoffs = Backoffs::default();
         let mut longest = Duration::ZERO;
         for count in 0..40u32 {
-            let full = RETRY_MIN.saturating_mul(1u32.checked_shl(count).unwrap_or(u32::MAX)).min(RETRY_MAX);
+            let full = RETRY_MIN
+                .saturating_mul(1u32.checked_shl(count).unwrap_or(u32::MAX))
+                .min(RETRY_MAX);
             let wait = backoffs.next("a");
             assert!(wait >= full / 2 && wait <= full, "{count}: {wait:?}");
             longest = longest.max(wait);

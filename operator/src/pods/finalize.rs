@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 use apocryph_crd::{ApocryphPod, End, FINALIZER, condition};
 use apocryph_proto::outcome::{Class, Code};
 use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::{Namespace, Secret}},
+    api::{
+        apps::v1::Deployment,
+        core::v1::{Namespace, Secret},
+    },
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::SignedDuration,
 };
@@ -31,7 +34,11 @@ const HANGING: Duration = Duration::from_secs(30);
 
 /// Orders the end. The version that is known must be the current one: a new life or another order wins.
 pub async fn order(context: &Context, object: &ApocryphPod, reason: Code, by: EndedBy) -> Result<ApocryphPod, Failed> {
-    let end = End { at: Time((context.clock)()), reason: reason.reason().to_owned(), by: by.as_str().to_owned() };
+    let end = End {
+        at: Time((context.clock)()),
+        reason: reason.reason().to_owned(),
+        by: by.as_str().to_owned(),
+    };
     let patch = serde_json::json!({
         "metadata": {"resourceVersion": object.metadata.resource_version},
         "spec": {"end": end},
@@ -69,21 +76,34 @@ pub async fn finalize(context: &Context, object: Arc<ApocryphPod>) -> Result<Loo
 }
 
 fn is_ours(object: &ApocryphPod, namespace: &Namespace) -> bool {
-    let labelled = namespace.metadata.labels.as_ref().and_then(|labels| labels.get(meta::POD));
+    let labelled = namespace
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(meta::POD));
     is_built(object) || labelled.is_some_and(|pod| *pod == object.name_any())
 }
 
 async fn take_down(context: &Context, name: &PodName, namespace: &Namespace) -> Result<(), Error> {
     let space = name.namespace();
     let deployments = Api::<Deployment>::namespaced(context.client.clone(), &space);
-    match ask("delete", "Deployment", WORKLOAD, deployments.delete(WORKLOAD, &DeleteParams::foreground())).await {
+    match ask(
+        "delete",
+        "Deployment",
+        WORKLOAD,
+        deployments.delete(WORKLOAD, &DeleteParams::foreground()),
+    )
+    .await
+    {
         Ok(_) => {}
         // It was never made, or our rights there are gone: the namespace takes it along.
         Err(failed) if failed.is_not_found() || failed.is_forbidden() => {}
         Err(failed) => return Err(failed.into()),
     }
-    let this_one = DeleteParams::foreground()
-        .preconditions(Preconditions { uid: namespace.metadata.uid.clone(), resource_version: None });
+    let this_one = DeleteParams::foreground().preconditions(Preconditions {
+        uid: namespace.metadata.uid.clone(),
+        resource_version: None,
+    });
     let namespaces = Api::<Namespace>::all(context.client.clone());
     found(ask("delete", "Namespace", &space, namespaces.delete(&space, &this_one)).await)?;
     tracing::info!(pod = %name, "namespace deleted");
@@ -114,21 +134,33 @@ async fn conclude(context: &Context, object: Arc<ApocryphPod>) -> Result<Looked,
 
 /// The publisher's Secret in the operator's namespace. An admin's own Secret is the admin's.
 async fn remove_source(context: &Context, object: &ApocryphPod) -> Result<(), Error> {
-    let (Some(_), Some(name)) = (&object.spec.tag, &object.spec.secret_name) else { return Ok(()) };
+    let (Some(_), Some(name)) = (&object.spec.tag, &object.spec.secret_name) else {
+        return Ok(());
+    };
     let api = Api::<Secret>::namespaced(context.client.clone(), &context.settings.operator_namespace);
-    let Some(source) = found(ask("get", "Secret", name, api.get_metadata(name)).await)? else { return Ok(()) };
+    let Some(source) = found(ask("get", "Secret", name, api.get_metadata(name)).await)? else {
+        return Ok(());
+    };
     if !source.labels().contains_key(meta::STAGED) {
         return Ok(());
     }
     // This one: a delete that lands late must not take what a new life has put there since.
-    let this_one = DeleteParams::default().preconditions(Preconditions { uid: source.uid(), resource_version: None });
+    let this_one = DeleteParams::default().preconditions(Preconditions {
+        uid: source.uid(),
+        resource_version: None,
+    });
     found(ask("delete", "Secret", name, api.delete(name, &this_one)).await)?;
     Ok(())
 }
 
 /// Why it ended; and of a pod that never was ready, what was in its way.
 fn sentence(object: &ApocryphPod) -> (Code, String) {
-    let code = object.spec.end.as_ref().and_then(|end| Code::parse(&end.reason)).unwrap_or(Code::Ended);
+    let code = object
+        .spec
+        .end
+        .as_ref()
+        .and_then(|end| Code::parse(&end.reason))
+        .unwrap_or(Code::Ended);
     let why = match code {
         Code::DeletedByPublisher => "Its publisher deleted the pod.",
         Code::DeletedByAdmin => "The cluster's admin deleted the pod.",
@@ -158,10 +190,17 @@ async fn say(
     message: &str,
 ) -> Result<Arc<ApocryphPod>, Error> {
     let now = (context.clock)();
-    let ready = if ended { message.to_owned() } else { cause(&object).unwrap_or_default() };
+    let ready = if ended {
+        message.to_owned()
+    } else {
+        cause(&object).unwrap_or_default()
+    };
     let mut status = tell(&object, &Judgement::only(Finding::new(reason, ready, "")), now);
     status.conditions.retain(|one| one.type_ != condition::SCHEDULED);
-    let at = status::At { generation: object.metadata.generation, now };
+    let at = status::At {
+        generation: object.metadata.generation,
+        now,
+    };
     status::set(&mut status.conditions, condition::ENDED, ended, reason, message, at);
     put_status(context, object, status).await
 }
@@ -170,7 +209,12 @@ async fn say(
 async fn after_the_end(context: &Context, object: Arc<ApocryphPod>) -> Result<Looked, Error> {
     let name = object.name_any();
     if object.metadata.deletion_timestamp.is_some() {
-        let others: Vec<String> = object.finalizers().iter().filter(|one| *one != FINALIZER).cloned().collect();
+        let others: Vec<String> = object
+            .finalizers()
+            .iter()
+            .filter(|one| *one != FINALIZER)
+            .cloned()
+            .collect();
         if others.len() < object.finalizers().len() {
             match set_finalizers(context, &object, others).await {
                 Ok(_) => {}
@@ -186,11 +230,16 @@ async fn after_the_end(context: &Context, object: Arc<ApocryphPod>) -> Result<Lo
     let ttl = SignedDuration::try_from(context.settings.ended_ttl).unwrap_or(SignedDuration::MAX);
     let age = (context.clock)().duration_since(since);
     if age < ttl {
-        return Ok(Looked::new(Outcome::Ended, Duration::try_from(ttl - age).unwrap_or(RESYNC)));
+        return Ok(Looked::new(
+            Outcome::Ended,
+            Duration::try_from(ttl - age).unwrap_or(RESYNC),
+        ));
     }
     // Exactly as it was seen: a new life would be another version.
-    let this_one = DeleteParams::default()
-        .preconditions(Preconditions { uid: object.uid(), resource_version: object.resource_version() });
+    let this_one = DeleteParams::default().preconditions(Preconditions {
+        uid: object.uid(),
+        resource_version: object.resource_version(),
+    });
     let api = Api::<ApocryphPod>::all(context.client.clone());
     found(ask("delete", "ApocryphPod", &name, api.delete(&name, &this_one)).await)?;
     tracing::info!(pod = %name, "ended long ago: deleted");

@@ -1,14 +1,10 @@
 //! The one door to pods in the API: what was admitted becomes an ApocryphPod, and its status becomes a stream.
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use apocryph_crd::{
-    ApocryphPod, ApocryphPodSpec, Container, End, EnvVar, FINALIZER, Free, Payment, Port, Resources, Volume, VolumeMount,
+    ApocryphPod, ApocryphPodSpec, Container, End, EnvVar, FINALIZER, Free, Payment, Port, Resources, Volume,
+    VolumeMount,
 };
 use apocryph_proto::outcome::Code;
 use futures::{
@@ -55,7 +51,8 @@ const RETRY_AFTER: u32 = 10;
 /// An object that changes under our hands is read again this often.
 const CONFLICTS_MAX: usize = 16;
 
-/// Implements [`Pods`].
+/// Implements [`Pods`]. Cheap to clone.
+#[derive(Clone)]
 pub struct Gateway {
     client: Client,
     watches: Watches,
@@ -88,7 +85,12 @@ impl Gateway {
 
     /// Step 5: the Secret, before anything names it.
     async fn stage(&self, request: &AdmittedRequest) -> Result<Option<String>, Refusal> {
-        let Some(staged) = secret::staged(&request.key, &request.tag, &request.pod.manifest, &self.operator_namespace) else {
+        let Some(staged) = secret::staged(
+            &request.key,
+            &request.tag,
+            &request.pod.manifest,
+            &self.operator_namespace,
+        ) else {
             return Ok(None);
         };
         let name = staged.name_any();
@@ -113,8 +115,37 @@ impl Gateway {
     async fn commit(&self, request: &AdmittedRequest, secret_name: Option<String>) -> Commit {
         let object = object(request, secret_name, Timestamp::now());
         let api = self.pods();
-        let write = Write { api: &api, object: &object, replaces: request.replaces.as_deref() };
+        let write = Write {
+            api: &api,
+            object: &object,
+            replaces: request.replaces.as_deref(),
+        };
         until_known(|| write.once()).await.unwrap_or(Commit::Unknown)
+    }
+
+    async fn carry_out(&self, admitted: Admitted) -> Result<Submitted, Refusal> {
+        let (request, hold) = admitted.into_parts();
+        let name = request.key.name();
+        let entered = self.staging.enter(&name).await;
+        let secret_name = self.stage(&request).await?;
+        match self.commit(&request, secret_name).await {
+            Commit::Made(record) => {
+                hold.commit();
+                tracing::info!(pod = %name, life = record.life, request_id = %request.request_id, "pod accepted");
+                Ok(Submitted::Created(record))
+            }
+            Commit::Raced => Ok(Submitted::Raced),
+            Commit::Refused(refusal) => Err(refusal),
+            Commit::Unknown => {
+                tracing::warn!(pod = %name, "whether the pod was created is not known; its capacity stays held");
+                let found_out = find_out(self.pods(), name, identity(&request), hold);
+                tokio::spawn(async move {
+                    found_out.await;
+                    drop(entered);
+                });
+                Err(unavailable())
+            }
+        }
     }
 
     async fn order_end(&self, name: &PodName, life: u64) -> Result<(), Refusal> {
@@ -126,7 +157,9 @@ impl Gateway {
                     Err(failed) if failed.is_unknown() => return None,
                     Err(failed) => return Some(Err(rejected(&failed))),
                 };
-                let Some(record) = view::record(&object) else { return Some(Err(not_found())) };
+                let Some(record) = view::record(&object) else {
+                    return Some(Err(not_found()));
+                };
                 if record.life != life {
                     return Some(Err(Refusal::new(
                         Code::OtherLife,
@@ -146,9 +179,18 @@ impl Gateway {
                     "metadata": {"resourceVersion": object.metadata.resource_version},
                     "spec": {"end": end},
                 });
-                let by_us = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+                let by_us = PatchParams {
+                    field_manager: Some(FIELD_MANAGER.to_owned()),
+                    ..PatchParams::default()
+                };
                 let write = self.pods();
-                match ask("patch", "ApocryphPod", name.as_str(), write.patch(name.as_str(), &by_us, &Patch::Merge(patch))).await
+                match ask(
+                    "patch",
+                    "ApocryphPod",
+                    name.as_str(),
+                    write.patch(name.as_str(), &by_us, &Patch::Merge(patch)),
+                )
+                .await
                 {
                     Ok(_) => return Some(Ok(())),
                     // Its status changed meanwhile, or it is gone: look again.
@@ -178,26 +220,14 @@ impl Pods for Gateway {
     }
 
     fn submit(&self, admitted: Admitted) -> BoxFuture<'_, Result<Submitted, Refusal>> {
+        let gateway = self.clone();
         async move {
-            let (request, hold) = admitted.into_parts();
-            let name = request.key.name();
-            let entered = self.staging.enter(&name).await;
-            let secret_name = self.stage(&request).await?;
-            match self.commit(&request, secret_name.clone()).await {
-                Commit::Made(record) => {
-                    hold.commit();
-                    tracing::info!(pod = %name, life = record.life, request_id = %request.request_id, "pod accepted");
-                    Ok(Submitted::Created(record))
-                }
-                Commit::Raced => Ok(Submitted::Raced),
-                Commit::Refused(refusal) => Err(refusal),
-                Commit::Unknown => {
-                    tracing::warn!(pod = %name, "whether the pod was created is not known; its capacity stays held");
-                    let found_out = find_out(self.pods(), name, identity(&request), hold);
-                    tokio::spawn(async move {
-                        found_out.await;
-                        drop(entered);
-                    });
+            // A task of its own: who asked may go away, and what was begun is known to its end all the same. As many as there
+            // are holds, one per name.
+            match tokio::spawn(async move { gateway.carry_out(admitted).await }).await {
+                Ok(submitted) => submitted,
+                Err(error) => {
+                    tracing::error!(%error, "submit panicked");
                     Err(unavailable())
                 }
             }
@@ -213,7 +243,10 @@ impl Pods for Gateway {
             name: name.clone(),
             last: None,
         };
-        stream::unfold(watch, |mut watch| async move { watch.next().await.map(|status| (status, watch)) }).boxed()
+        stream::unfold(watch, |mut watch| async move {
+            watch.next().await.map(|status| (status, watch))
+        })
+        .boxed()
     }
 
     fn end<'a>(&'a self, name: &'a PodName, life: u64) -> BoxFuture<'a, Result<(), Refusal>> {
@@ -268,7 +301,11 @@ fn identity_of(object: &ApocryphPod) -> Identity {
     Identity {
         life: object.spec.life,
         tag: object.spec.tag.clone(),
-        request_id: object.annotations().get(annotation::REQUEST_ID).cloned().unwrap_or_default(),
+        request_id: object
+            .annotations()
+            .get(annotation::REQUEST_ID)
+            .cloned()
+            .unwrap_or_default(),
     }
 }
 
@@ -299,14 +336,23 @@ impl Write<'_> {
 
     async fn create(&self) -> Result<Option<ApocryphPod>, Failed> {
         let name = self.object.name_any();
-        ask("create", "ApocryphPod", &name, self.api.create(&PostParams::default(), self.object)).await.map(Some)
+        ask(
+            "create",
+            "ApocryphPod",
+            &name,
+            self.api.create(&PostParams::default(), self.object),
+        )
+        .await
+        .map(Some)
     }
 
     /// One update of exactly the version that was seen ended: life, TAG, payment and Secret in, `end` out. `Ok(None)`: it is
     /// another version by now.
     async fn replace(&self, version: &str) -> Result<Option<ApocryphPod>, Failed> {
         let name = self.object.name_any();
-        let Some(mut there) = found(ask("get", "ApocryphPod", &name, self.api.get(&name)).await)? else { return Ok(None) };
+        let Some(mut there) = found(ask("get", "ApocryphPod", &name, self.api.get(&name)).await)? else {
+            return Ok(None);
+        };
         if identity_of(&there) == identity_of(self.object) {
             return Ok(Some(there));
         }
@@ -319,7 +365,14 @@ impl Write<'_> {
             annotations.remove(key);
         }
         annotations.extend(self.object.annotations().clone());
-        ask("update", "ApocryphPod", &name, self.api.replace(&name, &PostParams::default(), &there)).await.map(Some)
+        ask(
+            "update",
+            "ApocryphPod",
+            &name,
+            self.api.replace(&name, &PostParams::default(), &there),
+        )
+        .await
+        .map(Some)
     }
 
     fn made(&self, made: &ApocryphPod) -> Commit {
@@ -367,39 +420,51 @@ async fn find_out(api: Api<ApocryphPod>, name: PodName, ours: Identity, hold: Ho
 }
 
 fn object(request: &AdmittedRequest, secret_name: Option<String>, now: Timestamp) -> ApocryphPod {
-    let AdmittedRequest { key, life, tag, terms, pod, replaces: _, request_id } = request;
+    let AdmittedRequest {
+        key,
+        life,
+        tag,
+        terms,
+        pod,
+        replaces: _,
+        request_id,
+    } = request;
     let Complete { manifest, resources } = pod;
-    let containers = manifest.containers().iter().zip(resources).map(|(container, resources)| Container {
-        name: container.name.clone(),
-        image: container.image.clone(),
-        command: container.command.clone(),
-        args: container.args.clone(),
-        working_dir: container.working_dir.clone(),
-        ports: container
-            .ports
-            .iter()
-            .map(|port| Port {
-                name: port.name.clone(),
-                port: port.port.into(),
-                target_port: port.target_port.into(),
-            })
-            .collect(),
-        env: container.env.keys().map(|name| EnvVar { name: name.clone() }).collect(),
-        volume_mounts: container
-            .mounts
-            .iter()
-            .map(|mount| VolumeMount {
-                name: mount.volume.clone(),
-                mount_path: mount.path.clone(),
-                read_only: mount.read_only,
-            })
-            .collect(),
-        resources: Resources {
-            cpu_millis: amount(resources.cpu_millis),
-            memory: amount(resources.memory),
-            ephemeral_storage: amount(resources.ephemeral_storage),
-        },
-    });
+    let containers = manifest
+        .containers()
+        .iter()
+        .zip(resources)
+        .map(|(container, resources)| Container {
+            name: container.name.clone(),
+            image: container.image.clone(),
+            command: container.command.clone(),
+            args: container.args.clone(),
+            working_dir: container.working_dir.clone(),
+            ports: container
+                .ports
+                .iter()
+                .map(|port| Port {
+                    name: port.name.clone(),
+                    port: port.port.into(),
+                    target_port: port.target_port.into(),
+                })
+                .collect(),
+            env: container.env.keys().map(|name| EnvVar { name: name.clone() }).collect(),
+            volume_mounts: container
+                .mounts
+                .iter()
+                .map(|mount| VolumeMount {
+                    name: mount.volume.clone(),
+                    mount_path: mount.path.clone(),
+                    read_only: mount.read_only,
+                })
+                .collect(),
+            resources: Resources {
+                cpu_millis: amount(resources.cpu_millis),
+                memory: amount(resources.memory),
+                ephemeral_storage: amount(resources.ephemeral_storage),
+            },
+        });
     let Terms::Free { table } = terms;
     let mut object = ApocryphPod::new(
         key.name().as_str(),
@@ -408,12 +473,19 @@ fn object(request: &AdmittedRequest, secret_name: Option<String>, now: Timestamp
             pod_id: key.pod_id.to_string(),
             life: amount(*life),
             tag: Some(tag.0.clone()),
-            payment: Payment { free: Free { table: Some(table.clone()) } },
+            payment: Payment {
+                free: Free {
+                    table: Some(table.clone()),
+                },
+            },
             containers: containers.collect(),
             volumes: manifest
                 .volumes()
                 .iter()
-                .map(|volume| Volume { name: volume.name.clone(), size: amount(volume.size) })
+                .map(|volume| Volume {
+                    name: volume.name.clone(),
+                    size: amount(volume.size),
+                })
                 .collect(),
             replicas: i32::try_from(manifest.replicas()).unwrap_or(i32::MAX),
             secret_name,
@@ -447,10 +519,16 @@ fn not_found() -> Refusal {
 fn rejected(failed: &Failed) -> Refusal {
     tracing::warn!(error = %failed, "the API server refuses");
     if failed.is_invalid() {
-        Refusal::new(Code::InvalidManifest, format!("The cluster refuses the pod: {}", failed.message()))
+        Refusal::new(
+            Code::InvalidManifest,
+            format!("The cluster refuses the pod: {}", failed.message()),
+        )
     } else if failed.is_forbidden() {
-        Refusal::new(Code::PodRefused, format!("The cluster refuses the pod: {}", failed.message()))
-            .remedy("Ask the provider: an admission policy or a missing right refuses it.")
+        Refusal::new(
+            Code::PodRefused,
+            format!("The cluster refuses the pod: {}", failed.message()),
+        )
+        .remedy("Ask the provider: an admission policy or a missing right refuses it.")
     } else {
         unavailable()
     }
@@ -494,7 +572,9 @@ impl Watch {
 
     /// `None`: nothing new, or older than what was told.
     fn tell(&mut self, object: &ApocryphPod) -> Option<PodStatus> {
-        let version = object.resource_version().and_then(|version| version.parse::<u64>().ok());
+        let version = object
+            .resource_version()
+            .and_then(|version| version.parse::<u64>().ok());
         let status = view::status(object)?;
         if let Some(last) = &self.last {
             let older = matches!((version, last.version), (Some(now), Some(before)) if now < before);
@@ -502,7 +582,10 @@ impl Watch {
                 return None;
             }
         }
-        self.last = Some(Last { version, told: status.clone() });
+        self.last = Some(Last {
+            version,
+            told: status.clone(),
+        });
         Some(status)
     }
 
@@ -518,12 +601,6 @@ impl Watch {
             wait = (wait * 2).min(RETRY_MAX);
         }
     }
-}
-
-/// Since the epoch, for tests of the view.
-#[cfg(test)]
-pub(crate) fn epoch(seconds: u64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
 #[cfg(test)]

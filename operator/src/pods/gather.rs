@@ -58,9 +58,16 @@ pub async fn gather(
     name: &PodName,
 ) -> Result<Seen, Failed> {
     let namespace = name.namespace();
-    let here = Here { client, written, pod: name.as_str(), namespace: &namespace };
+    let here = Here {
+        client,
+        written,
+        pod: name.as_str(),
+        namespace: &namespace,
+    };
     Ok(Seen {
-        role_binding: here.current(&owned.role_bindings, &role_binding::name(settings)).await?,
+        role_binding: here
+            .current(&owned.role_bindings, &role_binding::name(settings))
+            .await?,
         resource_quota: here.current(&owned.resource_quotas, ADMITTED).await?,
         limit_range: here.current(&owned.limit_ranges, ADMITTED).await?,
         network_policy: here.current(&owned.network_policies, WALLS).await?,
@@ -99,7 +106,14 @@ impl Here<'_> {
     {
         let cached = store.get(&ObjectRef::new(name).within(self.namespace));
         let kind = short_name::<K>();
-        if !self.written.behind(self.pod, kind, name, cached.as_deref().and_then(|object| object.meta().resource_version.as_deref())) {
+        if !self.written.behind(
+            self.pod,
+            kind,
+            name,
+            cached
+                .as_deref()
+                .and_then(|object| object.meta().resource_version.as_deref()),
+        ) {
             return Ok(cached);
         }
         let api = Api::<K>::namespaced(self.client.clone(), self.namespace);
@@ -113,11 +127,16 @@ impl Here<'_> {
 
 /// The nodes where the pod's replicas are, in the order of their names.
 pub fn nodes_of(watches: &Watches, pods: &[Arc<Pod>]) -> Vec<Arc<Node>> {
-    let mut names: Vec<&str> =
-        pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.as_deref()).collect();
+    let mut names: Vec<&str> = pods
+        .iter()
+        .filter_map(|pod| pod.spec.as_ref()?.node_name.as_deref())
+        .collect();
     names.sort_unstable();
     names.dedup();
-    names.into_iter().filter_map(|name| watches.nodes.get(&ObjectRef::new(name))).collect()
+    names
+        .into_iter()
+        .filter_map(|name| watches.nodes.get(&ObjectRef::new(name)))
+        .collect()
 }
 
 /// A fresh read of the pod's namespace. `Ok(None)`: it is gone, as far as the API server can say at all.
@@ -126,7 +145,15 @@ pub fn nodes_of(watches: &Watches, pods: &[Arc<Pod>]) -> Vec<Arc<Node>> {
 /// It could not be found out, which never ends anything.
 pub async fn fresh_namespace(client: &Client, name: &PodName) -> Result<Option<Namespace>, Failed> {
     let namespace = name.namespace();
-    found(ask("get", "Namespace", &namespace, Api::<Namespace>::all(client.clone()).get(&namespace)).await)
+    found(
+        ask(
+            "get",
+            "Namespace",
+            &namespace,
+            Api::<Namespace>::all(client.clone()).get(&namespace),
+        )
+        .await,
+    )
 }
 
 /// What we wrote last and the caches may not have seen: without it, a look that comes too early would write once more.
@@ -138,8 +165,13 @@ impl Written {
     /// `object` is the answer to a write.
     pub fn note<K: Resource<DynamicType = ()>>(&self, pod: &str, object: &K) {
         // Versions of the API server are numbers that grow; with one that is not, the cache is believed.
-        let Some(version) = number(object.meta().resource_version.as_deref()) else { return };
-        self.locked().entry(pod.to_owned()).or_default().insert((short_name::<K>(), object.name_any()), version);
+        let Some(version) = number(object.meta().resource_version.as_deref()) else {
+            return;
+        };
+        self.locked()
+            .entry(pod.to_owned())
+            .or_default()
+            .insert((short_name::<K>(), object.name_any()), version);
     }
 
     /// Is what the cache has older than what we wrote? Forgets the write once it is not.

@@ -32,14 +32,26 @@ pub struct Metrics {
 impl Metrics {
     pub fn register(registry: &mut Registry) -> Metrics {
         let metrics = Metrics::default();
-        registry.register("reconciles", "Looks at an ApocryphPod, by what came of them", metrics.reconciles.clone());
-        registry.register("reconcile_failures", "Looks that failed, by why", metrics.failures.clone());
+        registry.register(
+            "reconciles",
+            "Looks at an ApocryphPod, by what came of them",
+            metrics.reconciles.clone(),
+        );
+        registry.register(
+            "reconcile_failures",
+            "Looks that failed, by why",
+            metrics.failures.clone(),
+        );
         registry.register(
             "orphan_namespaces",
             "Tenants' namespaces without an ApocryphPod; they are reported, never removed",
             metrics.orphan_namespaces.clone(),
         );
-        registry.register("swept_secrets", "Staged Secrets that no ApocryphPod came to name", metrics.swept_secrets.clone());
+        registry.register(
+            "swept_secrets",
+            "Staged Secrets that no ApocryphPod came to name",
+            metrics.swept_secrets.clone(),
+        );
         metrics
     }
 }

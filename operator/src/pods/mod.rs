@@ -79,7 +79,10 @@ pub enum ExposureKind {
 /// Where tenants may ask for names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dns {
-    Selector { namespace: String, labels: BTreeMap<String, String> },
+    Selector {
+        namespace: String,
+        labels: BTreeMap<String, String>,
+    },
     Addresses(Vec<String>),
 }
 

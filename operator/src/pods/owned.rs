@@ -41,20 +41,25 @@ impl Owned {
         macro_rules! watch {
             () => {{
                 let changes = changes.clone();
-                tasks.watch(Api::all(client.clone()), ours.clone(), strip, move |object| changes.of_tenant(object))
+                tasks.watch(Api::all(client.clone()), ours.clone(), strip, move |object| {
+                    changes.of_tenant(object)
+                })
             }};
         }
         let to_namespaces = changes.clone();
-        let namespaces = tasks.watch(Api::all(client.clone()), config(), strip, move |namespace: Option<&Namespace>| {
-            match namespace {
+        let namespaces = tasks.watch(
+            Api::all(client.clone()),
+            config(),
+            strip,
+            move |namespace: Option<&Namespace>| match namespace {
                 Some(namespace) => {
                     if let Some(name) = namespace.metadata.name.as_deref().and_then(PodName::from_namespace) {
                         to_namespaces.enqueue(name.as_str());
                     }
                 }
                 None => to_namespaces.enqueue_all(),
-            }
-        });
+            },
+        );
         let owned = Owned {
             namespaces,
             role_bindings: watch!(),
@@ -72,7 +77,15 @@ impl Owned {
     /// # Errors
     /// A watch ended before.
     pub async fn synced(&self) -> Result<(), WriterDropped> {
-        let Owned { namespaces, role_bindings, resource_quotas, limit_ranges, network_policies, services, deployments } = self;
+        let Owned {
+            namespaces,
+            role_bindings,
+            resource_quotas,
+            limit_ranges,
+            network_policies,
+            services,
+            deployments,
+        } = self;
         namespaces.wait_until_ready().await?;
         role_bindings.wait_until_ready().await?;
         resource_quotas.wait_until_ready().await?;

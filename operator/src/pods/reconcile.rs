@@ -91,7 +91,10 @@ pub struct Looked {
 
 impl Looked {
     pub(super) fn new(outcome: Outcome, again: Duration) -> Looked {
-        Looked { outcome, again: again.min(RESYNC) }
+        Looked {
+            outcome,
+            again: again.min(RESYNC),
+        }
     }
 }
 
@@ -138,7 +141,10 @@ impl Error {
 /// The API server did not answer, refused, or something contests what is written. Nothing was ended for it.
 pub async fn reconcile(context: &Context, object: Arc<ApocryphPod>) -> Result<Looked, Error> {
     let name = object.name_any();
-    if context.written.behind(&name, "ApocryphPod", &name, object.metadata.resource_version.as_deref()) {
+    if context
+        .written
+        .behind(&name, "ApocryphPod", &name, object.metadata.resource_version.as_deref())
+    {
         return Ok(Looked::new(Outcome::Waiting, SOON));
     }
     if object.spec.end.is_some() {
@@ -174,9 +180,19 @@ async fn run(context: &Context, mut object: Arc<ApocryphPod>, pod: ValidatedPod)
             return or_overdue(context, &object, None, Looked::new(Outcome::Waiting, RESYNC)).await;
         }
     };
-    let level = namespace.as_ref().and_then(namespace::level).unwrap_or_else(|| level(context));
-    let seen =
-        gather(&context.client, &context.watches, &context.owned, &context.written, &context.settings, &pod.name).await?;
+    let level = namespace
+        .as_ref()
+        .and_then(namespace::level)
+        .unwrap_or_else(|| level(context));
+    let seen = gather(
+        &context.client,
+        &context.watches,
+        &context.owned,
+        &context.written,
+        &context.settings,
+        &pod.name,
+    )
+    .await?;
     let objects = objects::build(&pod, &context.settings, level);
     let hands = hands(context);
     let applied = match apply(&hands, &pod, &mut object, namespace.as_ref(), &seen, objects).await {
@@ -202,7 +218,11 @@ async fn run(context: &Context, mut object: Arc<ApocryphPod>, pod: ValidatedPod)
         object = Arc::new(annotate(&hands, &object, annotation::READY, &life).await?);
     }
     let object = write_status(context, object, &judgement).await?;
-    let outcome = if applied.wrote { Outcome::Applied } else { Outcome::Unchanged };
+    let outcome = if applied.wrote {
+        Outcome::Applied
+    } else {
+        Outcome::Unchanged
+    };
     let looked = Looked::new(outcome, judgement.recheck.unwrap_or(RESYNC));
     if judgement.ready || was_ready {
         return Ok(looked);
@@ -211,12 +231,21 @@ async fn run(context: &Context, mut object: Arc<ApocryphPod>, pod: ValidatedPod)
 }
 
 fn hands(context: &Context) -> Hands<'_> {
-    Hands { client: &context.client, settings: &context.settings, written: &context.written, now: (context.clock)() }
+    Hands {
+        client: &context.client,
+        settings: &context.settings,
+        written: &context.written,
+        now: (context.clock)(),
+    }
 }
 
 /// Decided when the namespace is made, and kept.
 fn level(context: &Context) -> Level {
-    if context.capacity.report().images_may_run_as_root { Level::Baseline } else { Level::Restricted }
+    if context.capacity.report().images_may_run_as_root {
+        Level::Baseline
+    } else {
+        Level::Restricted
+    }
 }
 
 /// Says what is wrong with the spec and waits for a change.
@@ -254,9 +283,18 @@ pub(super) async fn patch_object(
     patch: serde_json::Value,
 ) -> Result<ApocryphPod, Failed> {
     let name = object.name_any();
-    let by_us = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let by_us = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
     let api = Api::<ApocryphPod>::all(context.client.clone());
-    let answer = ask("patch", "ApocryphPod", &name, api.patch(&name, &by_us, &Patch::Merge(patch))).await?;
+    let answer = ask(
+        "patch",
+        "ApocryphPod",
+        &name,
+        api.patch(&name, &by_us, &Patch::Merge(patch)),
+    )
+    .await?;
     context.written.note(&name, &answer);
     Ok(answer)
 }
@@ -275,7 +313,11 @@ async fn admit(context: &Context, object: Arc<ApocryphPod>, pod: &ValidatedPod) 
     }
     match context.capacity.hold(&pod.name, &pod.demand()).await {
         Ok(Held::Hold(hold)) => {
-            let said = (true, Code::Accepted, "Name and capacity are as admission would have asked.");
+            let said = (
+                true,
+                Code::Accepted,
+                "Name and capacity are as admission would have asked.",
+            );
             let object = write_admitted(context, object, status::preparing(), said).await?;
             hold.commit();
             Ok(Admission::Admitted(object))
@@ -298,7 +340,10 @@ async fn write_admitted(
 ) -> Result<Arc<ApocryphPod>, Error> {
     let now = (context.clock)();
     let mut status = tell(&object, &Judgement::only(finding), now);
-    let at = status::At { generation: object.metadata.generation, now };
+    let at = status::At {
+        generation: object.metadata.generation,
+        now,
+    };
     status::set(&mut status.conditions, condition::ADMITTED, admitted, code, message, at);
     put_status(context, object, status).await
 }
@@ -321,7 +366,9 @@ async fn ground(context: &Context, object: &ApocryphPod, pod: &ValidatedPod) -> 
         pod.name.as_str(),
         "Namespace",
         &space,
-        cached.as_deref().and_then(|namespace| namespace.metadata.resource_version.as_deref()),
+        cached
+            .as_deref()
+            .and_then(|namespace| namespace.metadata.resource_version.as_deref()),
     );
     if is_built(object) {
         if let Some(namespace) = cached.filter(|namespace| !behind && !going(namespace)) {
@@ -359,9 +406,11 @@ async fn stopped(
 ) -> Result<Looked, Error> {
     let running = deployment.is_some();
     let finding = match &stop {
-        Stop::WaitingForRights => {
-            Finding::new(Code::WaitingForRights, "The cluster does not yet let the provider act in the new namespace.", "")
-        }
+        Stop::WaitingForRights => Finding::new(
+            Code::WaitingForRights,
+            "The cluster does not yet let the provider act in the new namespace.",
+            "",
+        ),
         Stop::VolumeLost(volume) => Finding::new(
             Code::VolumeUnbound,
             format!("The volume `{volume}` was deleted in the cluster; it is not made again, since it would be empty."),
@@ -405,8 +454,14 @@ fn failure(stop: Stop) -> Error {
     match stop {
         Stop::Failed(failed) => Error::Api(failed),
         Stop::Contested { kind, path } => Error::Contested { kind, path },
-        Stop::WaitingForRights => Error::Contested { kind: "RoleBinding", path: String::new() },
-        Stop::VolumeLost(name) | Stop::SecretMissing(name) => Error::Contested { kind: "Pod", path: name },
+        Stop::WaitingForRights => Error::Contested {
+            kind: "RoleBinding",
+            path: String::new(),
+        },
+        Stop::VolumeLost(name) | Stop::SecretMissing(name) => Error::Contested {
+            kind: "Pod",
+            path: name,
+        },
     }
 }
 
@@ -430,7 +485,9 @@ async fn or_overdue(
 /// What is left of the start deadline. It runs from when the Deployment was made; before there is one, from when the life was
 /// asked for or this process began to look, whichever is later.
 fn overdue(context: &Context, object: &ApocryphPod, deployment: Option<&Deployment>) -> Option<Duration> {
-    let made = deployment.and_then(|deployment| deployment.metadata.creation_timestamp.as_ref()).map(|at| at.0);
+    let made = deployment
+        .and_then(|deployment| deployment.metadata.creation_timestamp.as_ref())
+        .map(|at| at.0);
     let asked = object
         .annotations()
         .get(annotation::STARTED)
@@ -447,7 +504,9 @@ async fn give_up(context: &Context, object: &ApocryphPod) -> Result<Looked, Erro
     let space = format!("{}{}", crate::model::key::NAMESPACE_PREFIX, object.name_any());
     let api = Api::<Deployment>::namespaced(context.client.clone(), &space);
     let fresh = found(ask("get", "Deployment", WORKLOAD, api.get(WORKLOAD)).await)?;
-    let available = fresh.and_then(|deployment| deployment.status?.available_replicas).unwrap_or(0);
+    let available = fresh
+        .and_then(|deployment| deployment.status?.available_replicas)
+        .unwrap_or(0);
     if available >= object.spec.replicas {
         return Ok(Looked::new(Outcome::Waiting, SOON));
     }
@@ -484,16 +543,26 @@ pub(super) async fn put_status(
     });
     let api = Api::<ApocryphPod>::all(context.client.clone());
     let by_us = PatchParams::apply(FIELD_MANAGER).force();
-    let answer = ask("apply", "ApocryphPod", &name, api.patch_status(&name, &by_us, &Patch::Apply(patch))).await?;
+    let answer = ask(
+        "apply",
+        "ApocryphPod",
+        &name,
+        api.patch_status(&name, &by_us, &Patch::Apply(patch)),
+    )
+    .await?;
     context.written.note(&name, &answer);
-    let reason = |status: &ApocryphPodStatus| status::condition_of(status, condition::READY).map(|ready| ready.reason.clone());
+    let reason =
+        |status: &ApocryphPodStatus| status::condition_of(status, condition::READY).map(|ready| ready.reason.clone());
     let before = of_this_life(&object).and_then(reason);
     if let Some(ready) = status::condition_of(&status, condition::READY)
         && before.as_deref() != Some(ready.reason.as_str())
     {
         let code = Code::parse(&ready.reason).unwrap_or(Code::Preparing);
         tracing::info!(pod = %name, code = %code, "{}", ready.message);
-        context.events.of_pod(&answer, code, &ready.message, is_warning(code)).await;
+        context
+            .events
+            .of_pod(&answer, code, &ready.message, is_warning(code))
+            .await;
     }
     Ok(Arc::new(answer))
 }

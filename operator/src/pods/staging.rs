@@ -38,7 +38,10 @@ impl Staging {
     /// `None`: somebody works on the name.
     pub fn try_enter(&self, name: &PodName) -> Option<Entered> {
         let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
-        names.insert(name.clone()).then(|| Entered { name: name.clone(), staging: self.clone() })
+        names.insert(name.clone()).then(|| Entered {
+            name: name.clone(),
+            staging: self.clone(),
+        })
     }
 }
 
@@ -51,7 +54,12 @@ pub struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.staging.0.names.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+        self.staging
+            .0
+            .names
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.name);
         self.staging.0.freed.notify_waiters();
     }
 }

@@ -76,7 +76,15 @@ impl Sweeper {
         metrics: Metrics,
         clock: Clock,
     ) -> Sweeper {
-        Sweeper { client, watches, settings, staging, metrics, clock, reported: BTreeSet::new() }
+        Sweeper {
+            client,
+            watches,
+            settings,
+            staging,
+            metrics,
+            clock,
+            reported: BTreeSet::new(),
+        }
     }
 
     /// # Errors
@@ -86,7 +94,13 @@ impl Sweeper {
         let sweep_after = SignedDuration::try_from(self.settings.sweep_after).unwrap_or(SignedDuration::MAX);
         let mut staged = ListParams::default().labels(meta::STAGED).limit(PAGE);
         loop {
-            let page = ask("list", "Secret", &self.settings.operator_namespace, api.list_metadata(&staged)).await?;
+            let page = ask(
+                "list",
+                "Secret",
+                &self.settings.operator_namespace,
+                api.list_metadata(&staged),
+            )
+            .await?;
             for secret in page.items {
                 let created = secret.metadata.creation_timestamp.as_ref().map(|at| at.0);
                 // Of unknown age is young.
@@ -110,7 +124,9 @@ impl Sweeper {
             return Ok(());
         };
         // A submit of this name is under way: it may be about to name it.
-        let Some(_entered) = self.staging.try_enter(&pod) else { return Ok(()) };
+        let Some(_entered) = self.staging.try_enter(&pod) else {
+            return Ok(());
+        };
         let pods = Api::<ApocryphPod>::all(self.client.clone());
         let owner = found(ask("get", "ApocryphPod", pod.as_str(), pods.get(pod.as_str())).await)?;
         // Until an end has been carried out the controller may still need it; removing it then is part of the end.
@@ -119,8 +135,10 @@ impl Sweeper {
         if needed {
             return Ok(());
         }
-        let this_one = DeleteParams::default()
-            .preconditions(Preconditions { uid: secret.uid(), resource_version: secret.resource_version() });
+        let this_one = DeleteParams::default().preconditions(Preconditions {
+            uid: secret.uid(),
+            resource_version: secret.resource_version(),
+        });
         if found(ask("delete", "Secret", &name, api.delete(&name, &this_one)).await)?.is_some() {
             tracing::info!(%pod, secret = %name, "no ApocryphPod names this staged Secret: removed");
             self.metrics.swept_secrets.inc();
@@ -140,7 +158,9 @@ impl Sweeper {
             let list = ask("list", "Namespace", "", api.list_metadata(&page)).await?;
             for namespace in list.items {
                 let space = namespace.name_any();
-                let Some(pod) = PodName::from_namespace(&space) else { continue };
+                let Some(pod) = PodName::from_namespace(&space) else {
+                    continue;
+                };
                 if self.watches.apocryph_pods.get(&ObjectRef::new(pod.as_str())).is_some() {
                     continue;
                 }
@@ -160,7 +180,9 @@ impl Sweeper {
                 "a tenant's namespace has no ApocryphPod; it is left alone: delete it by hand if nobody needs it"
             );
         }
-        self.metrics.orphan_namespaces.set(i64::try_from(orphans.len()).unwrap_or(i64::MAX));
+        self.metrics
+            .orphan_namespaces
+            .set(i64::try_from(orphans.len()).unwrap_or(i64::MAX));
         self.reported = orphans;
         Ok(())
     }

@@ -83,8 +83,8 @@ fn invalid(field: &str, fault: &str) -> Invalid {
 /// The first fault.
 pub fn validate(pod: &ApocryphPod, settings: &Settings) -> Result<ValidatedPod, Invalid> {
     let spec = &pod.spec;
-    let publisher =
-        Publisher::parse(&spec.publisher).ok_or_else(|| invalid("publisher", "is not 0x and 40 lowercase hex digits"))?;
+    let publisher = Publisher::parse(&spec.publisher)
+        .ok_or_else(|| invalid("publisher", "is not 0x and 40 lowercase hex digits"))?;
     let pod_id = PodId::parse(&spec.pod_id).ok_or_else(|| invalid("podId", "is not 0x and 64 lowercase hex digits"))?;
     let key = PodKey { publisher, pod_id };
     let name = key.name();
@@ -107,7 +107,10 @@ pub fn validate(pod: &ApocryphPod, settings: &Settings) -> Result<ValidatedPod, 
         .iter()
         .map(|volume| {
             let size = positive(volume.size).ok_or_else(|| invalid("volumes", "has a size below 1"))?;
-            Ok(Volume { name: volume.name.clone(), size })
+            Ok(Volume {
+                name: volume.name.clone(),
+                size,
+            })
         })
         .collect::<Result<_, Invalid>>()?;
     if !volumes.is_empty() && settings.storage_class.is_none() {
@@ -117,10 +120,16 @@ pub fn validate(pod: &ApocryphPod, settings: &Settings) -> Result<ValidatedPod, 
             remedy: "Leave volumes out, or set the chart value storage.class.".to_owned(),
         });
     }
-    let containers: Vec<Container> =
-        spec.containers.iter().map(|one| container(one, &volumes)).collect::<Result<_, Invalid>>()?;
+    let containers: Vec<Container> = spec
+        .containers
+        .iter()
+        .map(|one| container(one, &volumes))
+        .collect::<Result<_, Invalid>>()?;
     if spec.secret_name.is_none() && containers.iter().any(|container| !container.env.is_empty()) {
-        return Err(invalid("secretName", "is missing, and a container has environment variables"));
+        return Err(invalid(
+            "secretName",
+            "is missing, and a container has environment variables",
+        ));
     }
     let pod = ValidatedPod {
         key,
@@ -139,7 +148,17 @@ pub fn validate(pod: &ApocryphPod, settings: &Settings) -> Result<ValidatedPod, 
 }
 
 fn container(container: &apocryph_crd::Container, volumes: &[Volume]) -> Result<Container, Invalid> {
-    let apocryph_crd::Container { name, image, command, args, working_dir, ports, env, volume_mounts, resources } = container;
+    let apocryph_crd::Container {
+        name,
+        image,
+        command,
+        args,
+        working_dir,
+        ports,
+        env,
+        volume_mounts,
+        resources,
+    } = container;
     let amount = |field: &str, value: i64| {
         positive(value).ok_or_else(|| invalid(&format!("containers[{name}].resources.{field}"), "is below 1"))
     };
@@ -149,7 +168,10 @@ fn container(container: &apocryph_crd::Container, volumes: &[Volume]) -> Result<
             .filter(|port| *port > 0)
             .ok_or_else(|| invalid(&format!("containers[{name}].ports"), "has a number outside 1 to 65535"))
     };
-    if let Some(mount) = volume_mounts.iter().find(|mount| volumes.iter().all(|volume| volume.name != mount.name)) {
+    if let Some(mount) = volume_mounts
+        .iter()
+        .find(|mount| volumes.iter().all(|volume| volume.name != mount.name))
+    {
         return Err(invalid(
             &format!("containers[{name}].volumeMounts"),
             &format!("names the volume {}, which is not in spec.volumes", mount.name),
@@ -164,7 +186,11 @@ fn container(container: &apocryph_crd::Container, volumes: &[Volume]) -> Result<
         ports: ports
             .iter()
             .map(|one| {
-                Ok(Port { name: one.name.clone(), port: port(one.port)?, target_port: port(one.target_port)? })
+                Ok(Port {
+                    name: one.name.clone(),
+                    port: port(one.port)?,
+                    target_port: port(one.target_port)?,
+                })
             })
             .collect::<Result<_, Invalid>>()?,
         env: env.iter().map(|variable| variable.name.clone()).collect(),
@@ -191,7 +217,9 @@ fn positive(number: i64) -> Option<u64> {
 impl ValidatedPod {
     /// What one replica is given.
     pub fn per_replica(&self) -> Resources {
-        self.checked_demand().map(|demand| demand.per_replica).unwrap_or_default()
+        self.checked_demand()
+            .map(|demand| demand.per_replica)
+            .unwrap_or_default()
     }
 
     /// What must be free for it.
@@ -204,9 +232,18 @@ impl ValidatedPod {
         let per_replica = self
             .containers
             .iter()
-            .try_fold(Resources::default(), |sum, container| sum.checked_add(container.resources))?;
-        let storage = self.volumes.iter().try_fold(0u64, |sum, volume| sum.checked_add(volume.size))?;
-        Some(Demand { replicas: self.replicas, per_replica, storage })
+            .try_fold(Resources::default(), |sum, container| {
+                sum.checked_add(container.resources)
+            })?;
+        let storage = self
+            .volumes
+            .iter()
+            .try_fold(0u64, |sum, volume| sum.checked_add(volume.size))?;
+        Some(Demand {
+            replicas: self.replicas,
+            per_replica,
+            storage,
+        })
     }
 
     pub fn has_ports(&self) -> bool {

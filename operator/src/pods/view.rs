@@ -17,14 +17,19 @@ use crate::model::{
 /// `None`: not a pod that a publisher could have (its name is not the one derived from publisher and pod id).
 pub fn record(object: &ApocryphPod) -> Option<PodRecord> {
     let spec = &object.spec;
-    let key = PodKey { publisher: Publisher::parse(&spec.publisher)?, pod_id: PodId::parse(&spec.pod_id)? };
+    let key = PodKey {
+        publisher: Publisher::parse(&spec.publisher)?,
+        pod_id: PodId::parse(&spec.pod_id)?,
+    };
     let name = PodName::parse(&object.name_any()).filter(|name| *name == key.name())?;
     Some(PodRecord {
         key,
         name,
         life: u64::try_from(spec.life).ok()?,
         tag: spec.tag.clone().map(Tag),
-        terms: Terms::Free { table: spec.payment.free.table.clone().unwrap_or_default() },
+        terms: Terms::Free {
+            table: spec.payment.free.table.clone().unwrap_or_default(),
+        },
         state: state(object),
         generation: object.metadata.generation.unwrap_or(0),
         version: object.resource_version().unwrap_or_default(),
@@ -53,7 +58,11 @@ fn end(object: &ApocryphPod) -> Option<End> {
                 .find(|by| by.as_str() == end.by)
                 .unwrap_or(EndedBy::Controller),
         }),
-        (None, Some(at)) => Some(End { at: system_time(at.0), reason: Code::DeletedByAdmin, by: EndedBy::Admin }),
+        (None, Some(at)) => Some(End {
+            at: system_time(at.0),
+            reason: Code::DeletedByAdmin,
+            by: EndedBy::Admin,
+        }),
         (None, None) => None,
     }
 }
@@ -67,10 +76,20 @@ pub fn is_ended(object: &ApocryphPod) -> bool {
 
 /// What a session is told. `None`: see [`record`].
 pub fn status(object: &ApocryphPod) -> Option<PodStatus> {
-    let PodRecord { name, life, generation, state, .. } = record(object)?;
+    let PodRecord {
+        name,
+        life,
+        generation,
+        state,
+        ..
+    } = record(object)?;
     let seen = of_this_life(object);
     let condition = |type_| seen.and_then(|status| condition_of(status, type_));
-    let created = object.metadata.creation_timestamp.as_ref().map_or(UNIX_EPOCH, |at| system_time(at.0));
+    let created = object
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(UNIX_EPOCH, |at| system_time(at.0));
     let told = PodStatus {
         name,
         life,
@@ -111,7 +130,10 @@ pub fn status(object: &ApocryphPod) -> Option<PodStatus> {
                     message: ready.message.clone(),
                     remedy: seen.remedy.clone().unwrap_or_default(),
                     addresses: seen.addresses.iter().map(address).collect(),
-                    replicas_ready: seen.ready_replicas.and_then(|ready| u32::try_from(ready).ok()).unwrap_or(0),
+                    replicas_ready: seen
+                        .ready_replicas
+                        .and_then(|ready| u32::try_from(ready).ok())
+                        .unwrap_or(0),
                     since: system_time(ready.last_transition_time.0),
                     ..told
                 }
@@ -132,7 +154,9 @@ fn phase(code: Code, ready: bool, was_ready: bool) -> Phase {
         | Code::ImageUnauthorized
         | Code::ImagePullFailed
         | Code::InvalidImageName => Phase::Pulling,
-        Code::Unschedulable | Code::VolumeUnbound | Code::PodRefused | Code::InvalidSpec | Code::WrongName => Phase::Accepted,
+        Code::Unschedulable | Code::VolumeUnbound | Code::PodRefused | Code::InvalidSpec | Code::WrongName => {
+            Phase::Accepted
+        }
         code if code.class() == Class::Trouble => Phase::Starting,
         Code::Starting | Code::Running => Phase::Starting,
         _ => Phase::Accepted,

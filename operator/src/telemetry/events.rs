@@ -27,17 +27,27 @@ pub struct Events {
 impl Events {
     /// `instance`: the operator Pod's name.
     pub fn new(client: Client, instance: Option<String>) -> Events {
-        Events { recorder: Recorder::new(client, Reporter { controller: REPORTER.to_owned(), instance }) }
+        Events {
+            recorder: Recorder::new(
+                client,
+                Reporter {
+                    controller: REPORTER.to_owned(),
+                    instance,
+                },
+            ),
+        }
     }
 
     /// What came to be of a pod.
     pub async fn of_pod(&self, pod: &ApocryphPod, code: Code, message: &str, warning: bool) {
-        self.publish(pod.object_ref(&()), code.reason(), message, "Reconcile", warning).await;
+        self.publish(pod.object_ref(&()), code.reason(), message, "Reconcile", warning)
+            .await;
     }
 
     /// How the pricing ConfigMap was read.
     pub async fn of_pricing(&self, config: &ConfigMap, reason: &str, message: &str, warning: bool) {
-        self.publish(config.object_ref(&()), reason, message, "ReadPrices", warning).await;
+        self.publish(config.object_ref(&()), reason, message, "ReadPrices", warning)
+            .await;
     }
 
     async fn publish(&self, about: ObjectReference, reason: &str, message: &str, action: &str, warning: bool) {

@@ -23,8 +23,16 @@ const GRACE: i64 = 30;
 pub const MIN_READY: i32 = 2;
 /// What images of nginx, redis or postgres need at start (chown, setuid, port 80). Root in a user namespace is nobody on
 /// the node.
-const ROOTS_CAPABILITIES: [&str; 8] =
-    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"];
+const ROOTS_CAPABILITIES: [&str; 8] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETGID",
+    "SETUID",
+];
 /// The one that Pod Security `restricted` lets through.
 const BIND: [&str; 1] = ["NET_BIND_SERVICE"];
 
@@ -34,16 +42,25 @@ pub fn build(pod: &validate::ValidatedPod, settings: &Settings, level: Level) ->
         metadata: meta::namespaced(pod, WORKLOAD),
         spec: Some(DeploymentSpec {
             replicas: Some(i32::try_from(pod.replicas).unwrap_or(i32::MAX)),
-            selector: LabelSelector { match_labels: Some(meta::selector(pod)), ..LabelSelector::default() },
+            selector: LabelSelector {
+                match_labels: Some(meta::selector(pod)),
+                ..LabelSelector::default()
+            },
             // A volume is read-write by one node, and capacity is held for one set of replicas.
-            strategy: Some(DeploymentStrategy { type_: Some("Recreate".to_owned()), rolling_update: None }),
+            strategy: Some(DeploymentStrategy {
+                type_: Some("Recreate".to_owned()),
+                rolling_update: None,
+            }),
             revision_history_limit: Some(1),
             min_ready_seconds: Some(MIN_READY),
             // The server wants it larger than minReadySeconds.
             progress_deadline_seconds: Some(deadline.max(MIN_READY + 1)),
             paused: None,
             template: PodTemplateSpec {
-                metadata: Some(ObjectMeta { labels: Some(meta::labels(pod)), ..ObjectMeta::default() }),
+                metadata: Some(ObjectMeta {
+                    labels: Some(meta::labels(pod)),
+                    ..ObjectMeta::default()
+                }),
                 spec: Some(pod_spec(pod, settings, level)),
             },
         }),
@@ -74,7 +91,10 @@ fn pod_spec(pod: &validate::ValidatedPod, settings: &Settings, level: Level) -> 
                 Level::Baseline => None,
                 Level::Restricted => Some(true),
             },
-            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                localhost_profile: None,
+            }),
             ..PodSecurityContext::default()
         }),
         runtime_class_name: settings.runtime_class.clone(),
@@ -87,7 +107,10 @@ fn container(pod: &validate::ValidatedPod, container: &validate::Container, leve
     let amounts = BTreeMap::from([
         ("cpu".to_owned(), quantity::millis(container.resources.cpu_millis)),
         ("memory".to_owned(), quantity::plain(container.resources.memory)),
-        ("ephemeral-storage".to_owned(), quantity::plain(container.resources.ephemeral_storage)),
+        (
+            "ephemeral-storage".to_owned(),
+            quantity::plain(container.resources.ephemeral_storage),
+        ),
     ]);
     let env = |variable: &String| EnvVar {
         name: variable.clone(),
@@ -128,7 +151,14 @@ fn container(pod: &validate::ValidatedPod, container: &validate::Container, leve
         args: listed(container.args.clone()),
         working_dir: container.working_dir.clone(),
         env: listed(container.env.iter().map(env).collect()),
-        ports: listed(container.ports.iter().filter(|port| seen.insert(port.target_port)).map(port).collect()),
+        ports: listed(
+            container
+                .ports
+                .iter()
+                .filter(|port| seen.insert(port.target_port))
+                .map(port)
+                .collect(),
+        ),
         volume_mounts: listed(container.mounts.iter().map(mount).collect()),
         resources: Some(ResourceRequirements {
             requests: Some(amounts.clone()),
@@ -151,7 +181,10 @@ fn container(pod: &validate::ValidatedPod, container: &validate::Container, leve
 fn volume(volume: &validate::Volume) -> Volume {
     Volume {
         name: volume.name.clone(),
-        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource { claim_name: volume.name.clone(), read_only: None }),
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: volume.name.clone(),
+            read_only: None,
+        }),
         ..Volume::default()
     }
 }

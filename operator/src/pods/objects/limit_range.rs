@@ -36,7 +36,10 @@ pub fn build(pod: &ValidatedPod) -> LimitRange {
             ..LimitRangeItem::default()
         });
     }
-    meta::hashed(LimitRange { metadata: meta::namespaced(pod, ADMITTED), spec: Some(LimitRangeSpec { limits }) })
+    meta::hashed(LimitRange {
+        metadata: meta::namespaced(pod, ADMITTED),
+        spec: Some(LimitRangeSpec { limits }),
+    })
 }
 
 fn amounts(cpu_millis: u64, memory: u64, ephemeral_storage: u64) -> BTreeMap<String, Quantity> {

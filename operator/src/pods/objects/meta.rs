@@ -51,11 +51,18 @@ pub fn namespaced(pod: &ValidatedPod, name: &str) -> ObjectMeta {
 /// The object with the hash of itself.
 pub fn hashed<K: Resource<DynamicType = ()> + Serialize>(mut object: K) -> K {
     let hash = hash(&object);
-    object.meta_mut().annotations.get_or_insert_default().insert(HASH.to_owned(), hash);
+    object
+        .meta_mut()
+        .annotations
+        .get_or_insert_default()
+        .insert(HASH.to_owned(), hash);
     object
 }
 
-#[expect(clippy::expect_used, reason = "the builders' own types are maps with text keys, which always have a JSON form")]
+#[expect(
+    clippy::expect_used,
+    reason = "the builders' own types are maps with text keys, which always have a JSON form"
+)]
 fn hash<K: Serialize>(object: &K) -> String {
     let json = serde_json_canonicalizer::to_vec(object).expect("our own types have a JSON form");
     let mut text = data_encoding::HEXLOWER.encode(&Sha256::digest(json));

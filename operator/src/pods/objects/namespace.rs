@@ -18,7 +18,10 @@ pub fn build(pod: &ValidatedPod, level: Level) -> Namespace {
     for mode in MODES {
         labels.insert(format!("pod-security.kubernetes.io/{mode}"), level.as_str().to_owned());
         // Later versions of a level only forbid more.
-        labels.insert(format!("pod-security.kubernetes.io/{mode}-version"), "latest".to_owned());
+        labels.insert(
+            format!("pod-security.kubernetes.io/{mode}-version"),
+            "latest".to_owned(),
+        );
     }
     meta::hashed(Namespace {
         metadata: ObjectMeta {
@@ -34,13 +37,17 @@ pub fn build(pod: &ValidatedPod, level: Level) -> Namespace {
 /// The level that a namespace was made with; `None`: none that we give.
 pub fn level(namespace: &Namespace) -> Option<Level> {
     let label = namespace.metadata.labels.as_ref()?.get(ENFORCE)?;
-    [Level::Baseline, Level::Restricted].into_iter().find(|level| level.as_str() == label)
+    [Level::Baseline, Level::Restricted]
+        .into_iter()
+        .find(|level| level.as_str() == label)
 }
 
 /// Was it made for this pod in this life?
 pub fn is_of(namespace: &Namespace, pod: &str, life: i64) -> bool {
     let has = |map: &Option<BTreeMap<String, String>>, key: &str, value: &str| {
-        map.as_ref().and_then(|map| map.get(key)).is_some_and(|there| there == value)
+        map.as_ref()
+            .and_then(|map| map.get(key))
+            .is_some_and(|there| there == value)
     };
     has(&namespace.metadata.labels, meta::POD, pod) && has(&namespace.metadata.annotations, LIFE, &life.to_string())
 }

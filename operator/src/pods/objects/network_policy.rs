@@ -7,8 +7,8 @@ use std::{
 
 use k8s_openapi::{
     api::networking::v1::{
-        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
-        NetworkPolicySpec,
+        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+        NetworkPolicyPort, NetworkPolicySpec,
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
@@ -54,21 +54,38 @@ const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
 
 pub fn build(pod: &ValidatedPod, settings: &Settings) -> NetworkPolicy {
     let replicas = NetworkPolicyPeer {
-        pod_selector: Some(LabelSelector { match_labels: Some(meta::selector(pod)), ..LabelSelector::default() }),
+        pod_selector: Some(LabelSelector {
+            match_labels: Some(meta::selector(pod)),
+            ..LabelSelector::default()
+        }),
         ..NetworkPolicyPeer::default()
     };
-    let mut ingress = vec![NetworkPolicyIngressRule { from: Some(vec![replicas.clone()]), ports: None }];
-    let ports: BTreeSet<u16> =
-        pod.containers.iter().flat_map(|container| container.ports.iter().map(|port| port.target_port)).collect();
+    let mut ingress = vec![NetworkPolicyIngressRule {
+        from: Some(vec![replicas.clone()]),
+        ports: None,
+    }];
+    let ports: BTreeSet<u16> = pod
+        .containers
+        .iter()
+        .flat_map(|container| container.ports.iter().map(|port| port.target_port))
+        .collect();
     if !ports.is_empty() {
         // No `from`: NodePort traffic may come from a node's address.
         ingress.push(NetworkPolicyIngressRule {
             from: None,
-            ports: Some(ports.into_iter().map(|port| policy_port("TCP", i32::from(port))).collect()),
+            ports: Some(
+                ports
+                    .into_iter()
+                    .map(|port| policy_port("TCP", i32::from(port)))
+                    .collect(),
+            ),
         });
     }
     let mut egress = vec![
-        NetworkPolicyEgressRule { to: Some(vec![replicas]), ports: None },
+        NetworkPolicyEgressRule {
+            to: Some(vec![replicas]),
+            ports: None,
+        },
         NetworkPolicyEgressRule {
             to: Some(dns(&settings.dns)),
             ports: Some(vec![policy_port("UDP", DNS_PORT), policy_port("TCP", DNS_PORT)]),
@@ -77,7 +94,10 @@ pub fn build(pod: &ValidatedPod, settings: &Settings) -> NetworkPolicy {
     let internet = internet(&settings.egress_deny);
     // An empty `to` would mean everywhere.
     if !internet.is_empty() {
-        egress.push(NetworkPolicyEgressRule { to: Some(internet), ports: None });
+        egress.push(NetworkPolicyEgressRule {
+            to: Some(internet),
+            ports: None,
+        });
     }
     meta::hashed(NetworkPolicy {
         metadata: meta::namespaced(pod, WALLS),
@@ -91,12 +111,19 @@ pub fn build(pod: &ValidatedPod, settings: &Settings) -> NetworkPolicy {
 }
 
 fn policy_port(protocol: &str, port: i32) -> NetworkPolicyPort {
-    NetworkPolicyPort { protocol: Some(protocol.to_owned()), port: Some(IntOrString::Int(port)), end_port: None }
+    NetworkPolicyPort {
+        protocol: Some(protocol.to_owned()),
+        port: Some(IntOrString::Int(port)),
+        end_port: None,
+    }
 }
 
 fn block(cidr: String, except: Vec<String>) -> NetworkPolicyPeer {
     NetworkPolicyPeer {
-        ip_block: Some(IPBlock { cidr, except: (!except.is_empty()).then_some(except) }),
+        ip_block: Some(IPBlock {
+            cidr,
+            except: (!except.is_empty()).then_some(except),
+        }),
         ..NetworkPolicyPeer::default()
     }
 }
@@ -108,10 +135,16 @@ fn dns(dns: &Dns) -> Vec<NetworkPolicyPeer> {
                 match_labels: Some(BTreeMap::from([(NAMESPACE_NAME.to_owned(), namespace.clone())])),
                 ..LabelSelector::default()
             }),
-            pod_selector: Some(LabelSelector { match_labels: Some(labels.clone()), ..LabelSelector::default() }),
+            pod_selector: Some(LabelSelector {
+                match_labels: Some(labels.clone()),
+                ..LabelSelector::default()
+            }),
             ip_block: None,
         }],
-        Dns::Addresses(addresses) => addresses.iter().map(|address| block(as_cidr(address), Vec::new())).collect(),
+        Dns::Addresses(addresses) => addresses
+            .iter()
+            .map(|address| block(as_cidr(address), Vec::new()))
+            .collect(),
     }
 }
 
@@ -139,14 +172,32 @@ fn internet(deny: &[String]) -> Vec<NetworkPolicyPeer> {
     v6.extend(v4.iter().map(|(address, bits)| {
         let [a, b, c, d] = address.octets();
         let [p0, p1, p2, p3, p4, p5] = NAT64;
-        (Ipv6Addr::new(p0, p1, p2, p3, p4, p5, u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])), 96 + bits)
+        (
+            Ipv6Addr::new(
+                p0,
+                p1,
+                p2,
+                p3,
+                p4,
+                p5,
+                u16::from_be_bytes([a, b]),
+                u16::from_be_bytes([c, d]),
+            ),
+            96 + bits,
+        )
     }));
     let mut to = Vec::new();
     if v4.iter().all(|(_, bits)| *bits > 0) {
-        to.push(block("0.0.0.0/0".to_owned(), v4.iter().map(|(address, bits)| format!("{address}/{bits}")).collect()));
+        to.push(block(
+            "0.0.0.0/0".to_owned(),
+            v4.iter().map(|(address, bits)| format!("{address}/{bits}")).collect(),
+        ));
     }
     if v6.iter().all(|(_, bits)| *bits > 0) {
-        to.push(block("::/0".to_owned(), v6.iter().map(|(address, bits)| format!("{address}/{bits}")).collect()));
+        to.push(block(
+            "::/0".to_owned(),
+            v6.iter().map(|(address, bits)| format!("{address}/{bits}")).collect(),
+        ));
     }
     to
 }
@@ -177,18 +228,29 @@ mod tests {
 
     fn excepted(deny: &[&str]) -> Vec<(String, Vec<String>)> {
         let deny: Vec<String> = deny.iter().map(|cidr| (*cidr).to_owned()).collect();
-        let block = |peer: NetworkPolicyPeer| peer.ip_block.map(|block| (block.cidr, block.except.unwrap_or_default()));
+        let block = |peer: NetworkPolicyPeer| {
+            peer.ip_block
+                .map(|block| (block.cidr, block.except.unwrap_or_default()))
+        };
         internet(&deny).into_iter().filter_map(block).collect()
     }
 
     #[test]
     fn what_the_admin_closes_is_closed_in_both_families() {
-        let [(v4, closed), (v6, closed_v6)] = &excepted(&["203.0.113.77/24", "2001:db8::1"])[..] else { panic!() };
+        let [(v4, closed), (v6, closed_v6)] = &excepted(&["203.0.113.77/24", "2001:db8::1"])[..] else {
+            panic!()
+        };
         assert_eq!((v4.as_str(), v6.as_str()), ("0.0.0.0/0", "::/0"));
         assert!(closed.contains(&"203.0.113.0/24".to_owned()));
         assert!(closed_v6.contains(&"2001:db8::1/128".to_owned()));
-        assert!(closed_v6.contains(&"64:ff9b::cb00:7100/120".to_owned()), "IPv4 through NAT64: {closed_v6:?}");
-        assert!(closed_v6.contains(&"64:ff9b::a9fe:0/112".to_owned()), "metadata through NAT64: {closed_v6:?}");
+        assert!(
+            closed_v6.contains(&"64:ff9b::cb00:7100/120".to_owned()),
+            "IPv4 through NAT64: {closed_v6:?}"
+        );
+        assert!(
+            closed_v6.contains(&"64:ff9b::a9fe:0/112".to_owned()),
+            "metadata through NAT64: {closed_v6:?}"
+        );
     }
 
     #[test]

@@ -19,7 +19,10 @@ pub fn build(pod: &ValidatedPod, settings: &Settings) -> ResourceQuota {
         ExposureKind::NodePort => ports,
         ExposureKind::ClusterIp => 0,
     };
-    let storage = pod.volumes.iter().fold(0u64, |sum, volume| sum.saturating_add(volume.size));
+    let storage = pod
+        .volumes
+        .iter()
+        .fold(0u64, |sum, volume| sum.saturating_add(volume.size));
     let mut hard = BTreeMap::from([
         ("pods", quantity::plain(pods)),
         ("services", quantity::plain(u64::from(ports > 0))),
@@ -46,7 +49,11 @@ pub fn build(pod: &ValidatedPod, settings: &Settings) -> ResourceQuota {
     meta::hashed(ResourceQuota {
         metadata: meta::namespaced(pod, ADMITTED),
         spec: Some(ResourceQuotaSpec {
-            hard: Some(hard.into_iter().map(|(name, quantity)| (name.to_owned(), quantity)).collect()),
+            hard: Some(
+                hard.into_iter()
+                    .map(|(name, quantity)| (name.to_owned(), quantity))
+                    .collect(),
+            ),
             ..ResourceQuotaSpec::default()
         }),
         status: None,

@@ -27,7 +27,10 @@ pub fn staged(key: &PodKey, tag: &Tag, manifest: &Manifest, operator_namespace: 
         .iter()
         .flat_map(|container| {
             container.env.iter().map(|(variable, value)| {
-                (env_key(&container.name, variable), ByteString(value.expose().as_bytes().to_vec()))
+                (
+                    env_key(&container.name, variable),
+                    ByteString(value.expose().as_bytes().to_vec()),
+                )
             })
         })
         .collect();

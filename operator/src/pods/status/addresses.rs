@@ -8,13 +8,24 @@ use k8s_openapi::api::core::v1::{Node, Service};
 use crate::pods::{Exposure, ExposureKind, validate::ValidatedPod};
 
 /// Empty: the pod has no port, or no address may be told.
-pub(super) fn tell(pod: &ValidatedPod, service: Option<&Service>, nodes: &[Arc<Node>], exposure: &Exposure) -> Vec<Address> {
-    let Some(spec) = service.and_then(|service| service.spec.as_ref()) else { return Vec::new() };
+pub(super) fn tell(
+    pod: &ValidatedPod,
+    service: Option<&Service>,
+    nodes: &[Arc<Node>],
+    exposure: &Exposure,
+) -> Vec<Address> {
+    let Some(spec) = service.and_then(|service| service.spec.as_ref()) else {
+        return Vec::new();
+    };
     let hosts = hosts(spec.cluster_ip.as_deref(), nodes, exposure);
     let mut told = Vec::new();
     for container in &pod.containers {
         for port in &container.ports {
-            let live = spec.ports.iter().flatten().find(|live| live.name.as_deref() == Some(port.name.as_str()));
+            let live = spec
+                .ports
+                .iter()
+                .flatten()
+                .find(|live| live.name.as_deref() == Some(port.name.as_str()));
             let number = match exposure.kind {
                 ExposureKind::NodePort => live.and_then(|live| live.node_port),
                 ExposureKind::ClusterIp => live.map(|live| live.port),
@@ -41,15 +52,18 @@ fn hosts(cluster_ip: Option<&str>, nodes: &[Arc<Node>], exposure: &Exposure) -> 
     }
     match exposure.kind {
         ExposureKind::NodePort => {
-            let mut hosts: Vec<IpAddr> =
-                nodes.iter().flat_map(|node| node_addresses(node, exposure.tell_internal)).collect();
+            let mut hosts: Vec<IpAddr> = nodes
+                .iter()
+                .flat_map(|node| node_addresses(node, exposure.tell_internal))
+                .collect();
             hosts.sort_unstable();
             hosts.dedup();
             hosts
         }
-        ExposureKind::ClusterIp if exposure.tell_internal => {
-            cluster_ip.and_then(|address| address.parse().ok()).into_iter().collect()
-        }
+        ExposureKind::ClusterIp if exposure.tell_internal => cluster_ip
+            .and_then(|address| address.parse().ok())
+            .into_iter()
+            .collect(),
         ExposureKind::ClusterIp => Vec::new(),
     }
 }
@@ -64,5 +78,9 @@ fn node_addresses(node: &Node, tell_internal: bool) -> Vec<IpAddr> {
             .collect()
     };
     let external = of("ExternalIP");
-    if external.is_empty() && tell_internal { of("InternalIP") } else { external }
+    if external.is_empty() && tell_internal {
+        of("InternalIP")
+    } else {
+        external
+    }
 }

@@ -37,7 +37,8 @@ impl Recheck {
 
     pub(super) fn after(self) -> Option<Duration> {
         // Never at once: the clock that made the condition ticks in seconds.
-        self.0.map(|wait| Duration::try_from(wait).unwrap_or_default() + Duration::from_secs(1))
+        self.0
+            .map(|wait| Duration::try_from(wait).unwrap_or_default() + Duration::from_secs(1))
     }
 }
 
@@ -48,10 +49,17 @@ pub(super) fn of_missing(deployment: &Deployment) -> Finding {
         .iter()
         .flat_map(|status| status.conditions.iter().flatten())
         .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True");
-    let Some(message) = refused.and_then(|condition| condition.message.as_deref()) else { return preparing() };
+    let Some(message) = refused.and_then(|condition| condition.message.as_deref()) else {
+        return preparing();
+    };
     let text = message.to_lowercase();
     // What a new namespace needs a moment for.
-    let on_its_way = ["serviceaccount", "service account", "status unknown for quota", "being terminated"];
+    let on_its_way = [
+        "serviceaccount",
+        "service account",
+        "status unknown for quota",
+        "being terminated",
+    ];
     if on_its_way.iter().any(|words| text.contains(words)) {
         return preparing();
     }
@@ -92,7 +100,9 @@ pub(super) fn of_pod(
         }
     }
     let running = !containers.is_empty()
-        && containers.iter().all(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()));
+        && containers
+            .iter()
+            .all(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()));
     if running {
         return Finding::new(Code::Starting, "The container was started and is not ready yet.", "");
     }
@@ -104,7 +114,11 @@ pub(super) fn of_pod(
 
 /// The image as the spec names it: the status may carry another name of it.
 fn image_of<'a>(pod: &'a Pod, container: &'a ContainerStatus) -> &'a str {
-    let named = pod.spec.iter().flat_map(|spec| &spec.containers).find(|one| one.name == container.name);
+    let named = pod
+        .spec
+        .iter()
+        .flat_map(|spec| &spec.containers)
+        .find(|one| one.name == container.name);
     named.and_then(|one| one.image.as_deref()).unwrap_or(&container.image)
 }
 
@@ -113,7 +127,9 @@ fn of_unplaced(pod: &Pod, claims: &[Arc<PersistentVolumeClaim>], now: Timestamp,
         .status
         .iter()
         .flat_map(|status| status.conditions.iter().flatten())
-        .find(|one| one.type_ == "PodScheduled" && one.status == "False" && one.reason.as_deref() == Some("Unschedulable"))
+        .find(|one| {
+            one.type_ == "PodScheduled" && one.status == "False" && one.reason.as_deref() == Some("Unschedulable")
+        })
         .map(|one| one.message.clone().unwrap_or_default().to_lowercase());
     let pending: Vec<&PersistentVolumeClaim> = claims
         .iter()
@@ -121,14 +137,20 @@ fn of_unplaced(pod: &Pod, claims: &[Arc<PersistentVolumeClaim>], now: Timestamp,
         .filter(|claim| claim.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Bound"))
         .collect();
     let about_volumes = match &unschedulable {
-        Some(text) => text.contains("persistentvolume") || text.contains("persistent volume") || text.contains("volume node"),
+        Some(text) => {
+            text.contains("persistentvolume") || text.contains("persistent volume") || text.contains("volume node")
+        }
         None => !pending.is_empty(),
     };
     match unschedulable {
         _ if about_volumes => of_volumes(&pending, now, recheck),
         Some(text) => {
             let lacks = lacks(&text);
-            let what = if lacks.is_empty() { String::new() } else { format!(": {}", lacks.join(", ")) };
+            let what = if lacks.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", lacks.join(", "))
+            };
             Finding::new(
                 Code::Unschedulable,
                 format!("No node takes the pod although it was admitted{what}."),
@@ -143,7 +165,12 @@ fn of_volumes(pending: &[&PersistentVolumeClaim], now: Timestamp, recheck: &mut 
     let waiting = || Finding::new(Code::WaitingForVolume, "The volumes are being made.", "");
     let oldest = pending
         .iter()
-        .filter_map(|claim| Some((claim.metadata.creation_timestamp.as_ref()?.0, claim.metadata.name.as_deref()?)))
+        .filter_map(|claim| {
+            Some((
+                claim.metadata.creation_timestamp.as_ref()?.0,
+                claim.metadata.name.as_deref()?,
+            ))
+        })
         .min();
     let Some((since, _)) = oldest else { return waiting() };
     let age = now.duration_since(since);
@@ -151,7 +178,10 @@ fn of_volumes(pending: &[&PersistentVolumeClaim], now: Timestamp, recheck: &mut 
         recheck.within(VOLUME_GRACE - age);
         return waiting();
     }
-    let names: BTreeSet<&str> = pending.iter().filter_map(|claim| claim.metadata.name.as_deref()).collect();
+    let names: BTreeSet<&str> = pending
+        .iter()
+        .filter_map(|claim| claim.metadata.name.as_deref())
+        .collect();
     let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
     Finding::new(
         Code::VolumeUnbound,
@@ -173,7 +203,11 @@ fn lacks(text: &str) -> Vec<&'static str> {
         ("no nodes available", "no nodes"),
     ];
     let told = text.split("preemption:").next().unwrap_or(text);
-    WORDS.iter().filter(|(theirs, _)| told.contains(theirs)).map(|(_, ours)| *ours).collect()
+    WORDS
+        .iter()
+        .filter(|(theirs, _)| told.contains(theirs))
+        .map(|(_, ours)| *ours)
+        .collect()
 }
 
 fn of_container(
@@ -191,7 +225,10 @@ fn of_container(
     if let Some(running) = &state.running {
         // Started again: not yet better.
         let last = last.filter(|_| container.restart_count > 0)?;
-        let age = running.started_at.as_ref().map_or(SETTLED, |started| now.duration_since(started.0));
+        let age = running
+            .started_at
+            .as_ref()
+            .map_or(SETTLED, |started| now.duration_since(started.0));
         if age >= SETTLED {
             return None;
         }
@@ -211,19 +248,23 @@ fn of_waiting(
     let name = &container.name;
     let text = waiting.message.clone().unwrap_or_default();
     match waiting.reason.as_deref()? {
-        "ErrImagePull" | "ImagePullBackOff" | "ImageInspectError" | "RegistryUnavailable" | "SignatureValidationFailed" => {
-            Some(of_pull(image, &text, before))
-        }
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "ImageInspectError"
+        | "RegistryUnavailable"
+        | "SignatureValidationFailed" => Some(of_pull(image, &text, before)),
         "InvalidImageName" => Some(Finding::new(
             Code::InvalidImageName,
             format!("`{image}` is not an image reference."),
             "Correct the container's image: [host[:port]/]path[:tag][@digest].",
         )),
-        "CreateContainerConfigError" if text.contains("runAsNonRoot") || text.contains("non-root") => Some(Finding::new(
-            Code::ImageRunsAsRoot,
-            format!("The image of container `{name}` starts as root, which this provider does not allow."),
-            "Use an image whose USER is a number other than 0, or a provider whose images may run as root.",
-        )),
+        "CreateContainerConfigError" if text.contains("runAsNonRoot") || text.contains("non-root") => {
+            Some(Finding::new(
+                Code::ImageRunsAsRoot,
+                format!("The image of container `{name}` starts as root, which this provider does not allow."),
+                "Use an image whose USER is a number other than 0, or a provider whose images may run as root.",
+            ))
+        }
         "CrashLoopBackOff" => Some(match last {
             Some(last) => of_terminated(container, last),
             None => Finding::new(
@@ -232,8 +273,12 @@ fn of_waiting(
                 "See what the program writes; correct its command or arguments.",
             ),
         }),
-        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" | "PreCreateHookError"
-        | "PreStartHookError" | "PostStartHookError" => Some(of_start(name, &text)),
+        "CreateContainerConfigError"
+        | "CreateContainerError"
+        | "RunContainerError"
+        | "PreCreateHookError"
+        | "PreStartHookError"
+        | "PostStartHookError" => Some(of_start(name, &text)),
         // ContainerCreating, PodInitializing
         _ => None,
     }
@@ -265,7 +310,14 @@ fn of_pull(image: &str, message: &str, before: Option<&ApocryphPodStatus>) -> Fi
             "Check the registry's name and that it answers on the internet; private addresses are closed. The provider tries again.",
         );
     }
-    if says(&["unauthorized", "authorization failed", "403 forbidden", "insufficient_scope", "access denied", "denied:"]) {
+    if says(&[
+        "unauthorized",
+        "authorization failed",
+        "403 forbidden",
+        "insufficient_scope",
+        "access denied",
+        "denied:",
+    ]) {
         return Finding::new(
             Code::ImageUnauthorized,
             format!("The registry does not give out `{image}` without credentials, or has no such image."),
@@ -280,10 +332,12 @@ fn of_pull(image: &str, message: &str, before: Option<&ApocryphPodStatus>) -> Fi
         );
     }
     // While it backs off, older nodes no longer say why the pull failed; what was found out of this image still holds.
-    let known = before.and_then(|before| condition_of(before, condition::READY)).filter(|ready| {
-        let specific = [Code::RegistryUnreachable, Code::ImageUnauthorized, Code::ImageNotFound];
-        specific.iter().any(|code| code.reason() == ready.reason) && ready.message.contains(&format!("`{image}`"))
-    });
+    let known = before
+        .and_then(|before| condition_of(before, condition::READY))
+        .filter(|ready| {
+            let specific = [Code::RegistryUnreachable, Code::ImageUnauthorized, Code::ImageNotFound];
+            specific.iter().any(|code| code.reason() == ready.reason) && ready.message.contains(&format!("`{image}`"))
+        });
     if let Some((code, known)) = known.and_then(|known| Some((Code::parse(&known.reason)?, known))) {
         let remedy = before.and_then(|before| before.remedy.clone()).unwrap_or_default();
         return Finding::new(code, known.message.clone(), remedy);

@@ -61,7 +61,10 @@ mod tests {
     use super::*;
 
     fn at(second: i64) -> At {
-        At { generation: Some(second), now: Timestamp::from_second(second).unwrap() }
+        At {
+            generation: Some(second),
+            now: Timestamp::from_second(second).unwrap(),
+        }
     }
 
     #[test]
@@ -70,7 +73,14 @@ mod tests {
         set(&mut conditions, "Ready", false, Code::Starting, "a", at(1));
         set(&mut conditions, "Ready", false, Code::Starting, "b", at(2));
         let now = |conditions: &[Condition]| conditions[0].last_transition_time.0.as_second();
-        assert_eq!((now(&conditions), conditions[0].message.as_str(), conditions[0].observed_generation), (1, "b", Some(2)));
+        assert_eq!(
+            (
+                now(&conditions),
+                conditions[0].message.as_str(),
+                conditions[0].observed_generation
+            ),
+            (1, "b", Some(2))
+        );
         set(&mut conditions, "Ready", false, Code::Degraded, "b", at(3));
         assert_eq!(now(&conditions), 3);
         set(&mut conditions, "Ready", true, Code::Running, "c", at(4));
