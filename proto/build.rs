@@ -3,7 +3,15 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 7] = ["attest", "manage_pod", "pod", "pricing", "provision_pod", "provisioning_capacity", "signing"];
+const FILES: [&str; 7] = [
+    "attest",
+    "manage_pod",
+    "pod",
+    "pricing",
+    "provision_pod",
+    "provisioning_capacity",
+    "signing",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -11,6 +19,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(files, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
-    prost_build::Config::new().btree_map(["."]).include_file("v0.rs").compile_fds(descriptors)?;
+    prost_build::Config::new()
+        .btree_map(["."])
+        .include_file("v0.rs")
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -14,7 +14,10 @@ pub struct Error {
 
 impl Error {
     fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Error { field: field.into(), message: message.into() }
+        Error {
+            field: field.into(),
+            message: message.into(),
+        }
     }
 }
 
@@ -32,5 +35,6 @@ pub fn pod_from_yaml(text: &str) -> Result<Pod, Error> {
 pub fn from_value(descriptor: MessageDescriptor, value: serde_json::Value) -> Result<DynamicMessage, Error> {
     let mut track = serde_path_to_error::Track::new();
     let deserializer = serde_path_to_error::Deserializer::new(value, &mut track);
-    DynamicMessage::deserialize(descriptor, deserializer).map_err(|e| Error::new(track.path().to_string(), e.to_string()))
+    DynamicMessage::deserialize(descriptor, deserializer)
+        .map_err(|e| Error::new(track.path().to_string(), e.to_string()))
 }

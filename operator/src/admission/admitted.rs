@@ -25,6 +25,8 @@ pub struct AdmittedRequest {
     pub pod: Complete,
     /// resourceVersion of the ended object that this replaces; `None`: there is no object.
     pub replaces: Option<String>,
+    /// Of the session, for log and object.
+    pub request_id: String,
 }
 
 impl std::fmt::Debug for AdmittedRequest {
