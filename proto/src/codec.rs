@@ -9,6 +9,9 @@ use bytes::{Buf, BufMut, BytesMut};
 use prost::Message;
 use unsigned_varint::{decode, encode};
 
+/// Bytes reserved at once for a message that has not come yet: what a peer declares costs nothing until it sends it.
+const RESERVE_MAX: usize = 64 << 10;
+
 /// Writes `Out`, reads `In`.
 pub struct Codec<Out, In> {
     read_limit: usize,
@@ -77,7 +80,7 @@ impl<Out, In: Message + Default> Decoder for Codec<Out, In> {
             });
         }
         if from.len() < header + declared {
-            from.reserve(header + declared - from.len());
+            from.reserve((header + declared - from.len()).min(RESERVE_MAX));
             return Ok(None);
         }
         from.advance(header);
