@@ -5,6 +5,7 @@ tenantRole: {{ include "apocryph.tenantRole" . }}
 names:
   lease: {{ include "apocryph.lease" . }}
   identity: {{ include "apocryph.identity" . }}
+  peer: {{ include "apocryph.peer" . }}
   pricing: {{ include "apocryph.pricing" . }}
   service: {{ include "apocryph.name" . }}-libp2p
   crd: {{ include "apocryph.crd" . }}
@@ -25,15 +26,21 @@ defaults: {{ toJson .Values.defaults }}
 timings: {{ toJson .Values.timings }}
 podSecurity: {{ toJson .Values.podSecurity }}
 runtimeClass: {{ .Values.runtimeClass | quote }}
-dns: {{ toJson .Values.dns }}
+dns:
+  namespace: {{ .Values.dns.namespace | quote }}
+  podLabels: {{ .Values.dns.podLabels | default (dict "k8s-app" "kube-dns") | toJson }}
+  addresses: {{ toJson .Values.dns.addresses }}
 egress: {{ toJson .Values.egress }}
 exposure: {{ toJson .Values.exposure }}
 libp2p:
   port: {{ include "apocryph.int" .Values.libp2p.service.port }}
   announce: {{ toJson .Values.libp2p.announce }}
   limits:
-    {{- range $name, $value := .Values.libp2p.limits }}
-    {{ $name }}: {{ include "apocryph.int" $value }}
+    {{- range $kind, $limits := .Values.libp2p.limits }}
+    {{ $kind }}:
+      {{- range $name, $value := $limits }}
+      {{ $name }}: {{ include "apocryph.int" $value }}
+      {{- end }}
     {{- end }}
 payment: {{ toJson .Values.payment }}
 walls:

@@ -5,8 +5,9 @@ same everywhere.
 {{- define "apocryph.name" -}}apocryph-provider{{- end }}
 {{- define "apocryph.tenantRole" -}}apocryph-tenant{{- end }}
 {{- define "apocryph.lease" -}}apocryph-provider{{- end }}
-{{/* Secret (keys) and ConfigMap (peer id, addresses); made by the operator, not by helm, so that uninstall keeps them. */}}
+{{/* Secret with the keys, ConfigMap with peer id and addresses; made by the operator, not by helm, so that uninstall keeps them. */}}
 {{- define "apocryph.identity" -}}apocryph-provider-identity{{- end }}
+{{- define "apocryph.peer" -}}apocryph-provider-peer{{- end }}
 {{- define "apocryph.pricing" -}}{{ .Values.pricing.existingConfigMap | default "apocryph-provider-pricing" }}{{- end }}
 {{- define "apocryph.crd" -}}apocryphpods.apocryph.network{{- end }}
 
