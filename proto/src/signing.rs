@@ -50,7 +50,7 @@ pub enum SignatureError {
 
 /// The domain on a chain; 0 for a free pod and for `list`.
 pub fn domain(chain_id: u64) -> Eip712Domain {
-    eip712_domain! { name: "Apocryph", version: "1", chain_id: chain_id }
+    eip712_domain! { name: "Apocryph", version: "1", chain_id: chain_id, }
 }
 
 /// keccak256 of the request bytes as sent.
