@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+// axum's body is a box around any other one, and reads bounded; kube's own cannot be made from one.
+use axum::body::{Body as AnyBody, HttpBody, to_bytes};
 use http::{Method, Request, Response};
 use kube::{
     Client, Config,
@@ -20,6 +22,9 @@ use crate::lease::Claim;
 /// A request, its answer read to the end, takes at most this; watches and log streams alone may last. Shorter than what the
 /// lease leaves between the end of a claim and the next leader's first write (lease.duration - lease.renewDeadline).
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(4);
+
+/// Bytes of one answer; lists come in pages, so none is near it.
+const ANSWER_MAX: usize = 256 << 20;
 
 /// For everything that does not need the lease.
 pub fn connect(config: Config) -> Result<Client, kube::Error> {
@@ -69,12 +74,12 @@ where
     S: Service<Request<Body>, Response = Response<B>>,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
-    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B: HttpBody<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<Body>;
+    type Response = Response<AnyBody>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<AnyBody>, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(context).map_err(Into::into)
@@ -89,12 +94,12 @@ where
         let answer = self.inner.call(request);
         Box::pin(async move {
             if lasts {
-                return Ok(answer.await.map_err(Into::into)?.map(Body::wrap_body));
+                return Ok(answer.await.map_err(Into::into)?.map(AnyBody::new));
             }
             let whole = async {
                 let (head, body) = answer.await.map_err(Into::into)?.into_parts();
-                let bytes = Body::wrap_body(body).collect_bytes().await?;
-                Ok::<_, BoxError>(Response::from_parts(head, Body::from(bytes.to_vec())))
+                let bytes = to_bytes(AnyBody::new(body), ANSWER_MAX).await?;
+                Ok::<_, BoxError>(Response::from_parts(head, AnyBody::from(bytes)))
             };
             match tokio::time::timeout(REQUEST_DEADLINE, whole).await {
                 Ok(answer) => answer,

@@ -1,6 +1,6 @@
 //! The keys that outlive every process: the libp2p key, and the key of the requests' fingerprints (TAG). Both are in one
-//! Secret, made at the first start. The peer id is also in a ConfigMap of the same name: with it gone from the Secret, a new
-//! identity would look like another provider to every publisher, so it is never made in silence.
+//! Secret, made at the first start. The peer id is also in a ConfigMap: once it stands there, a new identity would look like
+//! another provider to every publisher, so it is never made in silence.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,9 @@ use kube::{
 };
 use rand::{RngCore, rngs::OsRng};
 use serde_json::json;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
-use crate::net::identity::Identity;
+use crate::net::identity::{self, Identity};
 
 /// Keys of the Secret.
 const LIBP2P_KEY: &str = "libp2p.key";
@@ -38,18 +38,20 @@ pub enum Error {
     #[error("the Kubernetes API did not answer about the identity: {0}")]
     Api(#[from] kube::Error),
     #[error(
-        "the Secret {namespace}/{name} with this provider's identity is gone, but the ConfigMap of the same name says that it \
-         was {peer_id}. Restore the Secret from a backup to go on as that provider. To become a new one on purpose (publishers \
-         will have to be told, their pods keep running): kubectl -n {namespace} delete configmap {name}"
+        "the Secret {namespace}/{secret} with this provider's identity is gone, but the ConfigMap {config_map} says that it was \
+         {peer_id}. Restore the Secret from a backup to go on as that provider. To become a new one on purpose (publishers will \
+         have to be told; their pods run on): kubectl -n {namespace} delete configmap {config_map}"
     )]
-    SecretGone { namespace: String, name: String, peer_id: String },
+    SecretGone { namespace: String, secret: String, config_map: String, peer_id: String },
     #[error(
-        "the Secret {namespace}/{name} is of peer {found}, the ConfigMap of the same name of {expected}. Restore the right \
-         Secret; or, if it was replaced on purpose: kubectl -n {namespace} delete configmap {name}"
+        "the Secret {namespace}/{secret} is of peer {found}, but the ConfigMap {config_map} says {expected}. Restore the right \
+         Secret; or, if it was replaced on purpose: kubectl -n {namespace} delete configmap {config_map}"
     )]
-    OtherPeer { namespace: String, name: String, found: String, expected: String },
-    #[error("the Secret {namespace}/{name}, key {key}: {reason}. Restore it from a backup")]
-    Unusable { namespace: String, name: String, key: &'static str, reason: String },
+    OtherPeer { namespace: String, secret: String, config_map: String, found: String, expected: String },
+    #[error("a new identity could not be made: {0}")]
+    New(#[source] identity::Error),
+    #[error("the Secret {namespace}/{secret}, key {key}: {reason}. Restore it from a backup")]
+    Unusable { namespace: String, secret: String, key: &'static str, reason: String },
 }
 
 impl Error {
@@ -59,34 +61,38 @@ impl Error {
     }
 }
 
+/// Where they are kept.
 #[derive(Clone)]
 pub struct IdentityStore {
     secrets: Api<Secret>,
     config_maps: Api<ConfigMap>,
     namespace: String,
-    name: String,
+    secret: String,
+    config_map: String,
 }
 
 impl IdentityStore {
-    pub fn new(client: Client, namespace: &str, name: &str) -> IdentityStore {
+    pub fn new(client: Client, namespace: &str, secret: &str, config_map: &str) -> IdentityStore {
         IdentityStore {
             secrets: Api::namespaced(client.clone(), namespace),
             config_maps: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
-            name: name.to_owned(),
+            secret: secret.to_owned(),
+            config_map: config_map.to_owned(),
         }
     }
 
     /// The identity as it is, or a new one at the very first start. Of two processes that start at once one makes it, both
     /// use it.
     pub async fn load_or_create(&self) -> Result<Keys, Error> {
-        let published = self.config_maps.get_opt(&self.name).await?.and_then(|map| map.data?.remove(PEER_ID));
-        let secret = match (self.secrets.get_opt(&self.name).await?, &published) {
+        let published = self.config_maps.get_opt(&self.config_map).await?.and_then(|map| map.data?.remove(PEER_ID));
+        let secret = match (self.secrets.get_opt(&self.secret).await?, &published) {
             (Some(secret), _) => secret,
             (None, Some(peer_id)) => {
                 return Err(Error::SecretGone {
                     namespace: self.namespace.clone(),
-                    name: self.name.clone(),
+                    secret: self.secret.clone(),
+                    config_map: self.config_map.clone(),
                     peer_id: peer_id.clone(),
                 });
             }
@@ -97,13 +103,14 @@ impl IdentityStore {
         match published {
             Some(expected) if expected != found => Err(Error::OtherPeer {
                 namespace: self.namespace.clone(),
-                name: self.name.clone(),
+                secret: self.secret.clone(),
+                config_map: self.config_map.clone(),
                 found,
                 expected,
             }),
             Some(_) => Ok(keys),
             None => {
-                self.publish(&found).await?;
+                self.publish(json!({PEER_ID: found})).await?;
                 Ok(keys)
             }
         }
@@ -113,39 +120,34 @@ impl IdentityStore {
         let mut tag_key = Zeroizing::new([0; TAG_KEY_LEN]);
         OsRng.fill_bytes(&mut *tag_key);
         let identity = Identity::generate();
-        let secret = Secret {
-            metadata: self.metadata(),
+        let key = identity.to_bytes().map_err(Error::New)?;
+        let mut secret = Secret {
+            metadata: metadata(&self.secret),
             data: Some(BTreeMap::from([
-                (LIBP2P_KEY.to_owned(), ByteString(identity.to_bytes().to_vec())),
+                (LIBP2P_KEY.to_owned(), ByteString(key.to_vec())),
                 (TAG_KEY.to_owned(), ByteString(tag_key.to_vec())),
             ])),
-            // The key is never changed in place; a rotation makes a new Secret.
+            // The keys are never changed in place; a rotation makes a new Secret.
             immutable: Some(true),
             ..Secret::default()
         };
-        match self.secrets.create(&PostParams::default(), &secret).await {
+        let answer = self.secrets.create(&PostParams::default(), &secret).await;
+        secret.data.iter_mut().flatten().for_each(|(_, bytes)| bytes.0.zeroize());
+        match answer {
             Ok(made) => {
-                tracing::info!(peer_id = %identity.peer_id(), secret = self.name, "new identity");
+                tracing::info!(peer_id = %identity.peer_id(), secret = self.secret, "new identity");
                 Ok(made)
             }
             // Another process was first.
-            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(self.secrets.get(&self.name).await?),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(self.secrets.get(&self.secret).await?),
             Err(error) => Err(error.into()),
-        }
-    }
-
-    fn metadata(&self) -> ObjectMeta {
-        ObjectMeta {
-            name: Some(self.name.clone()),
-            labels: Some(BTreeMap::from([("app.kubernetes.io/name".to_owned(), "apocryph-provider".to_owned())])),
-            ..ObjectMeta::default()
         }
     }
 
     fn read(&self, secret: Secret) -> Result<Keys, Error> {
         let unusable = |key: &'static str, reason: String| Error::Unusable {
             namespace: self.namespace.clone(),
-            name: self.name.clone(),
+            secret: self.secret.clone(),
             key,
             reason,
         };
@@ -153,36 +155,53 @@ impl IdentityStore {
         let mut take = |key: &'static str| {
             data.remove(key).map(|bytes| Zeroizing::new(bytes.0)).ok_or_else(|| unusable(key, "it is missing".to_owned()))
         };
-        let identity = Identity::from_bytes(take(LIBP2P_KEY)?).map_err(|error| unusable(LIBP2P_KEY, error.to_string()))?;
+        let identity = Identity::from_bytes(&take(LIBP2P_KEY)?, None).map_err(|error| unusable(LIBP2P_KEY, error.to_string()))?;
         let tag_key = take(TAG_KEY)?;
-        let tag_key = <[u8; TAG_KEY_LEN]>::try_from(&**tag_key)
+        let tag_key = <[u8; TAG_KEY_LEN]>::try_from(tag_key.as_slice())
             .map_err(|_| unusable(TAG_KEY, format!("it has {} bytes, not {TAG_KEY_LEN}", tag_key.len())))?;
         Ok(Keys { identity, tag_key: Zeroizing::new(tag_key) })
-    }
-
-    async fn publish(&self, peer_id: &str) -> Result<(), Error> {
-        let map = ConfigMap {
-            metadata: self.metadata(),
-            data: Some(BTreeMap::from([(PEER_ID.to_owned(), peer_id.to_owned())])),
-            ..ConfigMap::default()
-        };
-        match self.config_maps.create(&PostParams::default(), &map).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Writes what publishers dial (multiaddrs with the peer id, one a line) for people and scripts to read. Nothing is
     /// written when it stands there already.
     pub async fn publish_addresses(&self, addresses: &[String]) -> Result<(), Error> {
         let text = addresses.iter().map(|address| format!("{address}\n")).collect::<String>();
-        let live = self.config_maps.get_opt(&self.name).await?;
+        let live = self.config_maps.get_opt(&self.config_map).await?;
         if live.and_then(|map| map.data?.remove(ADDRESSES)).as_ref() == Some(&text) {
             return Ok(());
         }
-        let patch = json!({"data": {ADDRESSES: text}});
-        self.config_maps.patch(&self.name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
-        Ok(())
+        self.publish(json!({ADDRESSES: text})).await
+    }
+
+    /// Sets keys of the ConfigMap, which is made if need be.
+    async fn publish(&self, data: serde_json::Value) -> Result<(), Error> {
+        let patch = Patch::Merge(json!({"data": data}));
+        match self.config_maps.patch(&self.config_map, &PatchParams::default(), &patch).await {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+        let map = ConfigMap {
+            metadata: metadata(&self.config_map),
+            data: serde_json::from_value(data).ok(),
+            ..ConfigMap::default()
+        };
+        match self.config_maps.create(&PostParams::default(), &map).await {
+            Ok(_) => Ok(()),
+            // Another process was first.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                self.config_maps.patch(&self.config_map, &PatchParams::default(), &patch).await?;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn metadata(name: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        labels: Some(BTreeMap::from([("app.kubernetes.io/name".to_owned(), "apocryph-provider".to_owned())])),
+        ..ObjectMeta::default()
     }
 }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use kube::{
-    Api, Client, Resource,
+    Api, Client,
     core::{ApiResource, DynamicObject},
 };
 use serde_json::Value;
@@ -86,7 +86,7 @@ impl Watchman {
                 Ok(found) => {
                     self.hash.send_if_modified(|before| {
                         let changed = *before != found;
-                        found.clone_into(before);
+                        *before = found.to_vec();
                         changed
                     });
                     if found == self.settings.hash {
