@@ -36,10 +36,14 @@ pub const NAME_MAX: usize = 63;
 /// Names of ports: an IANA service name (RFC 6335).
 pub const PORT_NAME_MAX: usize = 15;
 pub const ENV_NAME_MAX: usize = 128;
+/// A key of a Kubernetes Secret.
+pub const SECRET_KEY_MAX: usize = 253;
 /// Image reference, digest included.
 pub const IMAGE_MAX: usize = 512;
 /// Absolute paths: working directory, mount path.
 pub const PATH_MAX: usize = 1024;
+/// Entries of one list of resources.
+pub const RESOURCES_MAX: usize = 8;
 pub const PORT: RangeInclusive<u64> = 1..=65535;
 
 /// Processor, in thousandths of a core.

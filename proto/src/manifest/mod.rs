@@ -1,31 +1,44 @@
 //! A pod manifest that holds: every bound checked, every name unique, every mount naming a volume. Parsed means valid.
 //!
-//! The client checks offline with the same parser that the provider admits with.
+//! The client checks offline with the same parser that the provider admits with. What is not served is decided by the table
+//! of [`crate::served`] alone, which [`Manifest::parse`] asks first.
+
+mod image;
+mod parse;
+mod print;
+mod quantity;
+mod text;
 
 use std::collections::BTreeMap;
 
-use crate::{outcome::Code, v0};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::outcome::Code;
+
+pub use quantity::{Kind, Quantity};
+pub use text::{ENV_NAME_PATTERN, IMAGE_PATTERN, MOUNT_PATH_PATTERN, NAME_PATTERN, PORT_NAME_PATTERN, WORKING_DIR_PATTERN};
 
 /// What is wrong with a manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{message}", if field.is_empty() { String::new() } else { format!("{field}: ") })]
 pub struct Invalid {
-    /// `InvalidManifest`, `NotServed`, `ScalingNotServed` or `UnknownField`.
+    /// `InvalidManifest`, `NotServed`, `ScalingNotServed` or `RequestTooLarge`.
     pub code: Code,
-    /// Path in lowerCamel names, without the leading `pod.`: `containers[0].ports[1].name`.
+    /// Path in lowerCamel names, without the leading `pod.`: `containers[0].ports[1].name`; empty: the manifest as a whole.
     pub field: String,
-    /// One sentence: the rule and the value's fault.
+    /// One sentence: the rule, the value's fault, and what would be right. Never a secret value.
     pub message: String,
 }
 
 /// See the module's text. Only [`Manifest::parse`] makes one.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     containers: Vec<Container>,
     volumes: Vec<Volume>,
     replicas: u32,
 }
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Container {
     /// DNS label.
@@ -49,9 +62,9 @@ pub struct Container {
 pub struct Port {
     /// Unique within the pod; filled in when the manifest has none.
     pub name: String,
-    /// Where it is offered.
+    /// Where it is offered; unique within the pod.
     pub port: u16,
-    /// Where the program listens.
+    /// Where the program listens; unique within the pod.
     pub target_port: u16,
 }
 
@@ -59,7 +72,7 @@ pub struct Port {
 #[non_exhaustive]
 pub struct Mount {
     pub volume: String,
-    /// Absolute, unique within the container.
+    /// Absolute, normalised, unique within the container.
     pub path: String,
     pub read_only: bool,
 }
@@ -83,11 +96,15 @@ pub struct Requests {
     pub ephemeral_storage: Option<u64>,
 }
 
-/// Bytes that are never printed and wiped when dropped.
-#[derive(Clone, PartialEq, Eq)]
+/// Text that is never printed, and wiped when dropped.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct SecretValue(String);
 
 impl SecretValue {
+    pub fn new(value: impl Into<String>) -> SecretValue {
+        SecretValue(value.into())
+    }
+
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -100,10 +117,6 @@ impl std::fmt::Debug for SecretValue {
 }
 
 impl Manifest {
-    pub fn parse(_pod: &v0::pod::Pod) -> Result<Manifest, Invalid> {
-        unimplemented!("proto helper")
-    }
-
     pub fn containers(&self) -> &[Container] {
         &self.containers
     }
@@ -117,3 +130,7 @@ impl Manifest {
         self.replicas
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+mod tests;

@@ -1,1 +1,0 @@
-//! Which fields of the requests this version serves; every other known field is refused by its code, none is ignored.

@@ -1,0 +1,271 @@
+//! The table: one row per field of each request, served or refused. A test walks the descriptors and finds every field here.
+
+use crate::{limits, outcome::Code};
+
+pub(super) struct Field {
+    /// lowerCamel (the protobuf-JSON name).
+    pub(super) name: &'static str,
+    pub(super) rule: Rule,
+}
+
+pub(super) enum Rule {
+    Served,
+    /// Known, not served: refused when set. Covers everything below it.
+    Refused(No),
+    Message(&'static [Field]),
+    Values(&'static [Value]),
+    /// At most `max` items; `beyond` when a greater number is only not served yet.
+    List { max: usize, beyond: Option<No>, item: &'static Rule },
+    /// Text to text.
+    Map { max: usize },
+}
+
+/// A value of an enum, and why it is not served.
+pub(super) struct Value {
+    pub(super) name: &'static str,
+    pub(super) number: u32,
+    pub(super) no: Option<No>,
+}
+
+pub(super) struct No {
+    pub(super) code: Code,
+    pub(super) message: &'static str,
+    pub(super) remedy: &'static str,
+}
+
+impl No {
+    pub(super) const UNLISTED: No =
+        No { code: Code::Unimplemented, message: "this field is not served by this version", remedy: "leave it out" };
+}
+
+const fn served(name: &'static str) -> Field {
+    Field { name, rule: Rule::Served }
+}
+
+const fn part(name: &'static str, fields: &'static [Field]) -> Field {
+    Field { name, rule: Rule::Message(fields) }
+}
+
+const fn list(name: &'static str, max: usize, item: &'static Rule) -> Field {
+    Field { name, rule: Rule::List { max, beyond: None, item } }
+}
+
+const fn no(name: &'static str, code: Code, message: &'static str, remedy: &'static str) -> Field {
+    Field { name, rule: Rule::Refused(No { code, message, remedy }) }
+}
+
+const fn not_served(name: &'static str, message: &'static str, remedy: &'static str) -> Field {
+    no(name, Code::NotServed, message, remedy)
+}
+
+const fn unimplemented_(name: &'static str, message: &'static str, remedy: &'static str) -> Field {
+    no(name, Code::Unimplemented, message, remedy)
+}
+
+/// The rows of a request, or of `pod.Pod`, by the message's full name.
+pub(super) fn of(full_name: &str) -> Option<&'static [Field]> {
+    match full_name.strip_prefix("apocryph.proto.v0.")? {
+        "signing.Envelope" => Some(ENVELOPE),
+        "provisionPod.ProvisionPodRequest" => Some(PROVISION),
+        "managePod.ManagePodRequest" => Some(MANAGE),
+        "attest.AttestRequest" => Some(ATTEST),
+        "provisioningCapacity.CapacityRequest" => Some(CAPACITY),
+        "pod.Pod" => Some(POD),
+        _ => None,
+    }
+}
+
+/// The values that may be written.
+pub(super) fn names(values: &[Value]) -> String {
+    values.iter().filter(|value| value.no.is_none()).map(|value| value.name).collect::<Vec<_>>().join(", ")
+}
+
+const LEAVE_OUT: &str = "leave it out";
+
+const ENVELOPE: &[Field] = &[
+    served("operation"),
+    served("podId"),
+    served("requestHash"),
+    served("provider"),
+    served("requester"),
+    served("request"),
+    served("publisher"),
+    served("chainId"),
+    served("issuedAt"),
+    served("expiresAt"),
+    served("afterGeneration"),
+    served("signature"),
+    unimplemented_("delegation", "delegations are not served by this version", "sign the request itself"),
+    unimplemented_("sealed", "sealed requests are not served by this version", "send the envelope unsealed"),
+];
+
+const PROVISION: &[Field] = &[
+    part("pod", POD),
+    part("payment", PAYMENT),
+    unimplemented_("dryRun", "dry runs are not served by this version", "check the manifest offline with `apocryph check`"),
+    served("detach"),
+    served("afterLife"),
+];
+
+const CHANNELS: &str = "payment channels are not served by this version";
+const PAY_FREE: &str = "leave it empty; only publisherAddress and podID are given for a free pod";
+
+const PAYMENT: &[Field] = &[
+    not_served("chainID", CHANNELS, PAY_FREE),
+    not_served("contractAddress", CHANNELS, PAY_FREE),
+    served("publisherAddress"),
+    not_served("providerAddress", CHANNELS, PAY_FREE),
+    served("podID"),
+];
+
+const MANAGE: &[Field] = &[
+    part("watch", &[]),
+    unimplemented_("list", "`list` is not served by this version", "use `watch` with the pod's id"),
+    unimplemented_("describe", "`describe` is not served by this version", "use `watch`"),
+    unimplemented_("update", "`update` is not served by this version", "use `delete`, then provision anew with afterLife"),
+    unimplemented_("logs", "`logs` is not served by this version", ""),
+    part("delete", &[served("life")]),
+];
+
+const ATTEST: &[Field] = &[served("nonce"), served("wantCapacity")];
+
+const CAPACITY: &[Field] = &[
+    Field {
+        name: "resources",
+        rule: Rule::List {
+            max: limits::RESOURCES_MAX,
+            beyond: Some(No {
+                code: Code::InvalidRequest,
+                message: "more resources than a pod can ask for",
+                remedy: "name each resource once",
+            }),
+            item: &Rule::Message(RESOURCE),
+        },
+    },
+    not_served("requirements", REQUIREMENTS, LEAVE_OUT),
+];
+
+const REQUIREMENTS: &str = "requirements on the node are not served by this version";
+
+const POD: &[Field] = &[
+    Field {
+        name: "containers",
+        rule: Rule::List {
+            max: 1,
+            beyond: Some(No {
+                code: Code::NotServed,
+                message: "more than one container is not served by this version",
+                remedy: "give exactly one container",
+            }),
+            item: &Rule::Message(CONTAINER),
+        },
+    },
+    list("volumes", limits::VOLUMES_MAX, &Rule::Message(VOLUME)),
+    part(
+        "replicas",
+        &[
+            served("min"),
+            served("max"),
+            no("targetPendingRequests", Code::ScalingNotServed, "scaling is not served by this version", LEAVE_OUT),
+        ],
+    ),
+    not_served("keyPair", "key pairs for pods are not served by this version", LEAVE_OUT),
+    not_served("verificationSettings", "verification of images is not served by this version", LEAVE_OUT),
+    not_served("requirements", REQUIREMENTS, LEAVE_OUT),
+    not_served("fsGroup", "fsGroup is not served by this version", LEAVE_OUT),
+];
+
+const CONTAINER: &[Field] = &[
+    served("name"),
+    part("image", IMAGE),
+    list("command", limits::WORDS_MAX, &Rule::Served),
+    list("args", limits::WORDS_MAX, &Rule::Served),
+    served("workingDir"),
+    list("ports", limits::PORTS_MAX, &Rule::Message(PORT)),
+    Field { name: "env", rule: Rule::Map { max: limits::ENV_MAX } },
+    list("volumes", limits::MOUNTS_MAX, &Rule::Message(&[served("name"), served("mountPath"), served("readOnly")])),
+    list("resourceRequests", limits::RESOURCES_MAX, &Rule::Message(RESOURCE)),
+    not_served("user", "running as another user is not served by this version", "leave it out and set USER in the image"),
+];
+
+const IMAGE: &[Field] = &[
+    not_served("cid", "images by CID are not served by this version", "push the image to a registry and give image.url"),
+    not_served("key", "encrypted images are not served by this version", LEAVE_OUT),
+    served("url"),
+    not_served("verificationDetails", "verification of images is not served by this version", "give a digest in image.url"),
+    not_served("pullSecret", "registry credentials are not served by this version", "use an image that anybody may pull"),
+];
+
+const PORT: &[Field] = &[
+    served("name"),
+    served("targetPort"),
+    served("port"),
+    not_served("hostHttpHost", "ports by HTTP host name are not served by this version", "leave it out: the port is offered as TCP"),
+    not_served("hostTcpPort", "a port number on the host cannot be chosen in this version", "leave it out: the status names the address"),
+    Field {
+        name: "protocol",
+        rule: Rule::Values(&[
+            Value { name: "TCP", number: 0, no: None },
+            Value {
+                name: "UDP",
+                number: 1,
+                no: Some(No { code: Code::NotServed, message: "UDP is not served by this version", remedy: "use TCP" }),
+            },
+        ]),
+    },
+    not_served("hostIP", "an address cannot be chosen in this version", "leave it out: the status names the address"),
+];
+
+const VOLUME: &[Field] = &[
+    served("name"),
+    Field {
+        name: "type",
+        rule: Rule::Values(&[
+            Value {
+                name: "VOLUME_EMPTY",
+                number: 0,
+                no: Some(No {
+                    code: Code::NotServed,
+                    message: "volumes that are emptied with the pod (VOLUME_EMPTY, or no type) are not served by this version",
+                    remedy: "give type VOLUME_FILESYSTEM",
+                }),
+            },
+            Value { name: "VOLUME_FILESYSTEM", number: 1, no: None },
+            Value {
+                name: "VOLUME_SECRET",
+                number: 2,
+                no: Some(No {
+                    code: Code::NotServed,
+                    message: "secret volumes are not served by this version",
+                    remedy: "put the secret into an environment variable",
+                }),
+            },
+        ]),
+    },
+    Field {
+        name: "accessMode",
+        rule: Rule::Values(&[
+            Value { name: "VOLUME_RW_ONE", number: 0, no: None },
+            Value {
+                name: "VOLUME_RW_MANY",
+                number: 2,
+                no: Some(No {
+                    code: Code::NotServed,
+                    message: "volumes shared between nodes are not served by this version",
+                    remedy: "give accessMode VOLUME_RW_ONE",
+                }),
+            },
+        ]),
+    },
+    part("filesystem", &[list("resourceRequests", limits::RESOURCES_MAX, &Rule::Message(RESOURCE))]),
+    not_served("secret", "secret volumes are not served by this version", "put the secret into an environment variable"),
+];
+
+const RESOURCE: &[Field] = &[
+    served("resource"),
+    served("amount"),
+    served("amountMillis"),
+    served("amountKibi"),
+    served("amountMebi"),
+    served("amountGibi"),
+];
