@@ -1,1 +1,545 @@
-//! Written by the net part.
+//! Inbound streams under limits. Each stream that is served carries permits of its connection, its peer, its address prefix and
+//! of all, and frees them when it is dropped; one over a limit goes to the refuser, which holds a bounded number; one that
+//! finds the refuser full is reset. Connections are counted per address prefix here, in all and per peer by libp2p's limits.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    fmt,
+    future::{Ready, ready},
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use libp2p::{
+    Multiaddr, PeerId, StreamProtocol,
+    core::{
+        Endpoint,
+        transport::PortUse,
+        upgrade::{DeniedUpgrade, InboundUpgrade, UpgradeInfo},
+    },
+    multiaddr::Protocol,
+    swarm::{
+        ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour, Stream,
+        SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        behaviour::ListenFailure,
+        handler::{ConnectionEvent, FullyNegotiatedInbound},
+    },
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{
+    limits::{Connections, Settings, Streams},
+    rates::Rates,
+    slots::{Slot, Slots},
+};
+use crate::telemetry::metrics::Metrics;
+
+/// The limit that a stream or a connection is over: the label `limit` in metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    Connection,
+    Peer,
+    Address,
+    Total,
+    /// Streams opened per second and address.
+    Rate,
+    /// The process is going down.
+    Draining,
+    /// Handshakes per address.
+    Pending,
+}
+
+impl Limit {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Limit::Connection => "connection",
+            Limit::Peer => "peer",
+            Limit::Address => "address",
+            Limit::Total => "total",
+            Limit::Rate => "rate",
+            Limit::Draining => "draining",
+            Limit::Pending => "pending",
+        }
+    }
+
+    /// For the peer that is refused.
+    pub const fn explain(self) -> &'static str {
+        match self {
+            Limit::Connection => "on this connection",
+            Limit::Peer => "by this peer",
+            Limit::Address => "from this address",
+            Limit::Total => "in all",
+            Limit::Rate => "too fast from this address",
+            Limit::Draining => "this process is going down",
+            Limit::Pending => "in the handshake from this address",
+        }
+    }
+}
+
+/// What peers are counted by when peer ids cost nothing: an IPv4 address, or the /64 of an IPv6 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Prefix {
+    V4(Ipv4Addr),
+    V6([u16; 4]),
+    /// No IP address: all of these count as one.
+    Other,
+}
+
+impl Prefix {
+    pub fn of(address: &Multiaddr) -> Prefix {
+        match address.iter().next() {
+            Some(Protocol::Ip4(ip)) => Prefix::V4(ip),
+            Some(Protocol::Ip6(ip)) => Prefix::of_v6(ip),
+            _ => Prefix::Other,
+        }
+    }
+
+    fn of_v6(ip: Ipv6Addr) -> Prefix {
+        match ip.to_ipv4_mapped() {
+            Some(ip) => Prefix::V4(ip),
+            None => {
+                let [a, b, c, d, ..] = ip.segments();
+                Prefix::V6([a, b, c, d])
+            }
+        }
+    }
+}
+
+/// A stream that is to be served.
+pub struct Admitted {
+    pub peer: PeerId,
+    pub remote: Multiaddr,
+    pub protocol: StreamProtocol,
+    pub stream: Stream,
+    pub permit: Permit,
+    /// The connection has closed.
+    pub gone: CancellationToken,
+}
+
+/// A stream that is to be refused.
+pub struct Refused {
+    pub stream: Stream,
+    pub protocol: StreamProtocol,
+    pub limit: Limit,
+    pub permit: OwnedSemaphorePermit,
+}
+
+pub enum Arrival {
+    Admitted(Admitted),
+    Refused(Refused),
+}
+
+/// A stream's share of every limit.
+pub struct Permit {
+    _connection: OwnedSemaphorePermit,
+    _peer: (OwnedSemaphorePermit, Arc<PeerSlot>),
+    _address: (OwnedSemaphorePermit, Arc<AddressSlot>),
+    _total: OwnedSemaphorePermit,
+}
+
+type PeerSlot = Slot<PeerId, PeerLimits>;
+type AddressSlot = Slot<Prefix, AddressLimits>;
+
+struct PeerLimits {
+    streams: Arc<Semaphore>,
+}
+
+struct AddressLimits {
+    streams: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
+    pending: Arc<Semaphore>,
+}
+
+/// What all connections share.
+struct Shared {
+    protocols: Arc<[StreamProtocol]>,
+    streams: Streams,
+    negotiation_deadline: Duration,
+    total: Arc<Semaphore>,
+    refuser: Arc<Semaphore>,
+    rates: Rates<Prefix>,
+    arrivals: mpsc::Sender<Arrival>,
+    drain: CancellationToken,
+    metrics: Metrics,
+}
+
+pub struct Behaviour {
+    shared: Arc<Shared>,
+    connections: Connections,
+    peers: Slots<PeerId, PeerLimits>,
+    addresses: Slots<Prefix, AddressLimits>,
+    /// Handshakes that run; each leaves by being established or by a `ListenFailure`.
+    pending: HashMap<ConnectionId, OwnedSemaphorePermit>,
+}
+
+/// A connection was denied.
+#[derive(Debug, thiserror::Error)]
+#[error("too many connections: {}", .0.explain())]
+pub struct TooMany(pub Limit);
+
+impl Behaviour {
+    /// The receiver has room for every stream that holds a permit, so nothing admitted is ever lost on the way to it.
+    pub fn new(
+        settings: &Settings,
+        protocols: Vec<StreamProtocol>,
+        metrics: Metrics,
+        drain: CancellationToken,
+    ) -> (Behaviour, mpsc::Receiver<Arrival>) {
+        let streams = settings.streams;
+        let (arrivals, receiver) = mpsc::channel(streams.total.saturating_add(streams.refuser).max(1));
+        let shared = Shared {
+            protocols: protocols.into(),
+            streams,
+            negotiation_deadline: settings.negotiation_deadline,
+            total: Arc::new(Semaphore::new(streams.total)),
+            refuser: Arc::new(Semaphore::new(streams.refuser)),
+            rates: Rates::new(streams.burst, streams.per_second),
+            arrivals,
+            drain,
+            metrics,
+        };
+        let behaviour = Behaviour {
+            shared: Arc::new(shared),
+            connections: settings.connections,
+            peers: Slots::default(),
+            addresses: Slots::default(),
+            pending: HashMap::new(),
+        };
+        (behaviour, receiver)
+    }
+
+    /// Peers, address prefixes and handshakes that are remembered now.
+    pub fn remembered(&self) -> (usize, usize, usize) {
+        (self.peers.len(), self.addresses.len(), self.pending.len())
+    }
+
+    fn address(&self, prefix: Prefix) -> Arc<AddressSlot> {
+        self.addresses.get(prefix, || AddressLimits {
+            streams: Arc::new(Semaphore::new(self.shared.streams.per_address)),
+            connections: Arc::new(Semaphore::new(self.connections.per_address)),
+            pending: Arc::new(Semaphore::new(self.connections.pending_per_address)),
+        })
+    }
+
+    fn deny(&self, limit: Limit) -> ConnectionDenied {
+        self.shared.metrics.connection_denied(limit.as_str());
+        ConnectionDenied::new(TooMany(limit))
+    }
+
+    fn handler(
+        &self,
+        peer: PeerId,
+        remote: Multiaddr,
+        address: Arc<AddressSlot>,
+        connection: Option<OwnedSemaphorePermit>,
+    ) -> Handler {
+        let peer_slot = self.peers.get(peer, || PeerLimits {
+            streams: Arc::new(Semaphore::new(self.shared.streams.per_peer)),
+        });
+        let gone = CancellationToken::new();
+        Handler {
+            peer,
+            prefix: Prefix::of(&remote),
+            remote,
+            shared: self.shared.clone(),
+            streams: Arc::new(Semaphore::new(self.shared.streams.per_connection)),
+            peer_slot,
+            address,
+            _connection: connection,
+            gone: gone.clone(),
+            _gone: gone.drop_guard(),
+        }
+    }
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = Handler;
+    type ToSwarm = Infallible;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        _local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        let address = self.address(Prefix::of(remote));
+        if address.connections.available_permits() == 0 {
+            return Err(self.deny(Limit::Address));
+        }
+        let Ok(permit) = address.pending.clone().try_acquire_owned() else {
+            return Err(self.deny(Limit::Pending));
+        };
+        self.pending.insert(connection, permit);
+        Ok(())
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        _local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.pending.remove(&connection);
+        let address = self.address(Prefix::of(remote));
+        match address.connections.clone().try_acquire_owned() {
+            Ok(permit) => Ok(self.handler(peer, remote.clone(), address, Some(permit))),
+            Err(_) => Err(self.deny(Limit::Address)),
+        }
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _connection: ConnectionId,
+        peer: PeerId,
+        remote: &Multiaddr,
+        _role: Endpoint,
+        _port: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        let address = self.address(Prefix::of(remote));
+        Ok(self.handler(peer, remote.clone(), address, None))
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        if let FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) = event {
+            self.pending.remove(&connection_id);
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+        match event {}
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        Poll::Pending
+    }
+}
+
+/// One connection.
+pub struct Handler {
+    peer: PeerId,
+    prefix: Prefix,
+    remote: Multiaddr,
+    shared: Arc<Shared>,
+    streams: Arc<Semaphore>,
+    peer_slot: Arc<PeerSlot>,
+    address: Arc<AddressSlot>,
+    _connection: Option<OwnedSemaphorePermit>,
+    gone: CancellationToken,
+    _gone: DropGuard,
+}
+
+impl Handler {
+    fn permit(&self) -> Result<Permit, Limit> {
+        if self.shared.drain.is_cancelled() {
+            return Err(Limit::Draining);
+        }
+        let take = |permits: &Arc<Semaphore>, limit| permits.clone().try_acquire_owned().map_err(|_| limit);
+        let permit = Permit {
+            _connection: take(&self.streams, Limit::Connection)?,
+            _peer: (take(&self.peer_slot.streams, Limit::Peer)?, self.peer_slot.clone()),
+            _address: (take(&self.address.streams, Limit::Address)?, self.address.clone()),
+            _total: take(&self.shared.total, Limit::Total)?,
+        };
+        if self.shared.rates.take(self.prefix, Instant::now()) {
+            Ok(permit)
+        } else {
+            Err(Limit::Rate)
+        }
+    }
+
+    fn arrived(&self, stream: Stream, protocol: StreamProtocol) {
+        let (arrival, limit) = match self.permit() {
+            Ok(permit) => {
+                let admitted = Admitted {
+                    peer: self.peer,
+                    remote: self.remote.clone(),
+                    protocol,
+                    stream,
+                    permit,
+                    gone: self.gone.clone(),
+                };
+                (Arrival::Admitted(admitted), Limit::Draining)
+            }
+            Err(limit) => match self.shared.refuser.clone().try_acquire_owned() {
+                Ok(permit) => (
+                    Arrival::Refused(Refused {
+                        stream,
+                        protocol,
+                        limit,
+                        permit,
+                    }),
+                    limit,
+                ),
+                Err(_) => {
+                    tracing::debug!(peer = %self.peer, limit = limit.as_str(), "stream reset: the refuser is full");
+                    self.shared.metrics.stream_reset(limit.as_str());
+                    return;
+                }
+            },
+        };
+        // There is room for all permits: this fails when the router has gone, that is at the very end.
+        if self.shared.arrivals.try_send(arrival).is_err() {
+            self.shared.metrics.stream_reset(limit.as_str());
+        }
+    }
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = Infallible;
+    type ToBehaviour = Infallible;
+    type InboundProtocol = Upgrade;
+    type OutboundProtocol = DeniedUpgrade;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = ();
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Upgrade> {
+        SubstreamProtocol::new(Upgrade(self.shared.protocols.clone()), ())
+            .with_timeout(self.shared.negotiation_deadline)
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<DeniedUpgrade, (), Infallible>> {
+        Poll::Pending
+    }
+
+    fn on_behaviour_event(&mut self, event: Infallible) {
+        match event {}
+    }
+
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Upgrade, DeniedUpgrade>) {
+        if let ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+            protocol: (stream, protocol),
+            ..
+        }) = event
+        {
+            self.arrived(stream, protocol);
+        }
+    }
+}
+
+/// Agrees on a protocol and hands the stream over.
+pub struct Upgrade(Arc<[StreamProtocol]>);
+
+impl UpgradeInfo for Upgrade {
+    type Info = StreamProtocol;
+    type InfoIter = std::vec::IntoIter<StreamProtocol>;
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        self.0.to_vec().into_iter()
+    }
+}
+
+impl InboundUpgrade<Stream> for Upgrade {
+    type Output = (Stream, StreamProtocol);
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Output, Infallible>>;
+
+    fn upgrade_inbound(self, stream: Stream, protocol: StreamProtocol) -> Self::Future {
+        ready(Ok((stream, protocol)))
+    }
+}
+
+impl fmt::Debug for Behaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (peers, addresses, pending) = self.remembered();
+        write!(
+            f,
+            "inbound::Behaviour({peers} peers, {addresses} addresses, {pending} handshakes)"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn behaviour(settings: &Settings) -> (Behaviour, mpsc::Receiver<Arrival>) {
+        Behaviour::new(settings, Vec::new(), Metrics::unregistered(), CancellationToken::new())
+    }
+
+    fn established(behaviour: &mut Behaviour, id: usize, remote: &str) -> Result<Handler, ConnectionDenied> {
+        let (id, local, remote) = (
+            ConnectionId::new_unchecked(id),
+            Multiaddr::empty(),
+            remote.parse().unwrap(),
+        );
+        behaviour.handle_pending_inbound_connection(id, &local, &remote)?;
+        behaviour.handle_established_inbound_connection(id, PeerId::random(), &local, &remote)
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_a_thousand_peers_that_left() {
+        let (mut behaviour, _arrivals) = behaviour(&Settings::default());
+        let mut handlers = Vec::new();
+        for id in 0..1000 {
+            let remote = format!("/ip4/203.0.{}.{}/tcp/1", id / 250, id % 250);
+            handlers.push(established(&mut behaviour, id, &remote).unwrap());
+        }
+        assert_eq!(behaviour.remembered(), (1000, 1000, 0));
+        let permit = handlers[7].permit();
+        handlers.clear();
+        assert_eq!(
+            behaviour.remembered(),
+            (1, 1, 0),
+            "a stream in flight keeps its peer's limit"
+        );
+        drop(permit);
+        assert_eq!(behaviour.remembered(), (0, 0, 0));
+    }
+
+    #[test]
+    fn reconnecting_does_not_reset_the_limit_of_a_peer() {
+        let mut settings = Settings::default();
+        settings.streams.per_peer = 1;
+        let (behaviour, _arrivals) = behaviour(&settings);
+        let peer = PeerId::random();
+        let connect = |address: &str| {
+            let remote: Multiaddr = address.parse().unwrap();
+            behaviour.handler(peer, remote.clone(), behaviour.address(Prefix::of(&remote)), None)
+        };
+        let first = connect("/ip4/203.0.113.1/tcp/1");
+        let permit = first.permit().unwrap();
+        drop(first);
+        let second = connect("/ip4/203.0.113.2/tcp/1");
+        assert_eq!(second.permit().err(), Some(Limit::Peer));
+        drop(permit);
+        assert!(second.permit().is_ok());
+    }
+
+    #[test]
+    fn peers_of_one_address_share_its_connections_and_handshakes() {
+        let mut settings = Settings::default();
+        settings.connections.per_address = 2;
+        settings.connections.pending_per_address = 1;
+        let (mut behaviour, _arrivals) = behaviour(&settings);
+        let first = established(&mut behaviour, 1, "/ip6/2001:db8::1/tcp/1").unwrap();
+        let _second = established(&mut behaviour, 2, "/ip6/2001:db8::2/udp/1/quic-v1").unwrap();
+        assert!(established(&mut behaviour, 3, "/ip6/2001:db8:0:0:ffff::3/tcp/1").is_err());
+        let _neighbour = established(&mut behaviour, 4, "/ip6/2001:db8:0:1::1/tcp/1").unwrap();
+        drop(first);
+        assert!(established(&mut behaviour, 5, "/ip6/2001:db8::5/tcp/1").is_ok());
+
+        let (local, remote) = (Multiaddr::empty(), "/ip4/203.0.113.9/tcp/1".parse().unwrap());
+        let mut knock =
+            |id| behaviour.handle_pending_inbound_connection(ConnectionId::new_unchecked(id), &local, &remote);
+        assert!(knock(6).is_ok());
+        assert!(knock(7).is_err());
+        assert_eq!(behaviour.shared.metrics.denied("pending"), 1);
+        assert_eq!(behaviour.shared.metrics.denied("address"), 1);
+    }
+
+    #[test]
+    fn an_address_is_counted_by_what_its_owner_pays_for() {
+        let of = |text: &str| Prefix::of(&text.parse().unwrap());
+        assert_eq!(of("/ip4/203.0.113.1/tcp/1"), of("/ip4/203.0.113.1/udp/2/quic-v1"));
+        assert_ne!(of("/ip4/203.0.113.1/tcp/1"), of("/ip4/203.0.113.2/tcp/1"));
+        assert_eq!(of("/ip6/::ffff:203.0.113.1/tcp/1"), of("/ip4/203.0.113.1/tcp/1"));
+        assert_eq!(of("/ip6/2001:db8:1:2:3::/tcp/1"), of("/ip6/2001:db8:1:2::9/tcp/1"));
+        assert_ne!(of("/ip6/2001:db8:1:2::/tcp/1"), of("/ip6/2001:db8:1:3::/tcp/1"));
+        assert_eq!(of("/dns4/example.org/tcp/1"), Prefix::Other);
+    }
+}

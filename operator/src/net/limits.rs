@@ -1,1 +1,121 @@
-//! Written by the net part.
+//! Every limit at the edge. What a stranger can hold is bounded here, before anything is read from him.
+
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+
+/// Told to peers over a limit, in seconds.
+pub const BUSY_RETRY_AFTER: u32 = 5;
+/// Protocol version that identify tells.
+pub const IDENTIFY_PROTOCOL: &str = "/apocryph/0.0.1";
+/// Agent version that identify tells.
+pub const AGENT: &str = concat!("apocryph-provider/", env!("CARGO_PKG_VERSION"));
+/// QUIC: bytes of one stream that are buffered unread. yamux has the same number in its protocol.
+pub const QUIC_STREAM_WINDOW: u32 = 256 << 10;
+/// QUIC: bytes of one connection that are buffered unread.
+pub const QUIC_CONNECTION_WINDOW: u32 = 4 << 20;
+/// Connections are closed one after the other at shutdown, all within.
+pub const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// What listens, and how much of everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Addresses to listen on: one TCP and one QUIC address as a rule.
+    pub listen: Vec<Multiaddr>,
+    pub streams: Streams,
+    pub connections: Connections,
+    /// A stream that is refused is answered and closed within.
+    pub refuse_deadline: Duration,
+    /// A stream has to agree on its protocol within.
+    pub negotiation_deadline: Duration,
+    /// A connection without streams is closed after.
+    pub idle_connection: Duration,
+    /// After the order to go down: how long streams may take to their final message.
+    pub drain_deadline: Duration,
+}
+
+/// Inbound streams that are served at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Streams {
+    pub per_connection: usize,
+    pub per_peer: usize,
+    /// Per address prefix: an IPv4 address, or the /64 of an IPv6 address. Peer ids cost nothing, addresses do.
+    pub per_address: usize,
+    pub total: usize,
+    /// Streams over a limit that are being answered `busy`; past it they are reset.
+    pub refuser: usize,
+    /// Streams that one address prefix may open at once after a pause, and then per second. Each costs a signature check and
+    /// may cost a read of the Kubernetes API.
+    pub burst: u32,
+    pub per_second: u32,
+    /// Streams of one connection that are agreeing on their protocol.
+    pub negotiating: usize,
+}
+
+/// Inbound connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    pub total: u32,
+    pub per_peer: u32,
+    /// Established and pending, per address prefix.
+    pub per_address: usize,
+    /// In the handshake, per address prefix.
+    pub pending_per_address: usize,
+    /// In the handshake, in all.
+    pub pending: u32,
+    /// Resident memory of the process, in bytes, above which no connection is accepted. Below the container's limit.
+    pub memory_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            listen: Vec::new(),
+            streams: Streams::default(),
+            connections: Connections::default(),
+            refuse_deadline: Duration::from_secs(5),
+            negotiation_deadline: Duration::from_secs(5),
+            idle_connection: Duration::from_secs(60),
+            drain_deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for Streams {
+    fn default() -> Streams {
+        Streams {
+            per_connection: 16,
+            per_peer: 16,
+            per_address: 64,
+            total: 512,
+            refuser: 64,
+            burst: 512,
+            per_second: 32,
+            negotiating: 32,
+        }
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Connections {
+        Connections {
+            total: 512,
+            per_peer: 4,
+            per_address: 32,
+            pending_per_address: 16,
+            pending: 128,
+            memory_bytes: 384 << 20,
+        }
+    }
+}
+
+impl Streams {
+    /// The stream limit of yamux and QUIC, per connection. It lies above what one connection can hold here, the refuser
+    /// and negotiation included: yamux ends the whole connection at its own limit, QUIC holds the opener back in silence.
+    pub fn muxer(&self) -> usize {
+        self.per_connection
+            .saturating_add(self.refuser)
+            .saturating_add(self.negotiating)
+            .saturating_add(16)
+    }
+}

@@ -4,5 +4,7 @@ pub mod behaviour;
 pub mod identity;
 pub mod inbound;
 pub mod limits;
+mod rates;
 pub mod router;
+mod slots;
 pub mod swarm;
