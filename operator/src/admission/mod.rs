@@ -1,9 +1,185 @@
-//! May this request become an ApocryphPod? Ordered, cheapest first, each "no" with its code; nothing before `facts` makes an
-//! API call.
+//! May this request become an ApocryphPod? The accept order, cheapest first, each "no" with its code:
+//!
+//! 1. [`credential`] and the manifest's rules, by the protocol: no service is asked;
+//! 2. is there an object of that name: attach, refuse, or go on ([`checks`]);
+//! 3. the door, then the payment ([`facts`]); defaults filled in;
+//! 4. capacity held;
+//! 5. and 6. the gateway's writes, which run to their end whatever becomes of the stream.
+//!
+//! Attaching asks neither door nor payment nor capacity: a chain that is down keeps nobody from a running pod.
 
 pub mod admitted;
 pub mod checks;
 pub mod credential;
 pub mod facts;
 
+use std::sync::Arc;
+
+use apocryph_proto::outcome::Code;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+use zeroize::Zeroizing;
+
 pub use admitted::Admitted;
+
+use self::{
+    admitted::AdmittedRequest,
+    checks::{Step, TagKey, Wanted},
+};
+use crate::model::{
+    key::PodKey,
+    manifest::{Complete, Defaults, Manifest},
+    pod::{Offer, PodRecord, Terms},
+    refusal::Refusal,
+    services::{Capacity, Door, Held, Payments, Pods, Submitted},
+};
+
+/// How often a request looks again after another one for its name was decided first. One other request makes one round;
+/// more means that the name is fought over.
+pub const ROUNDS_MAX: u32 = 4;
+/// Writes under way at once. Each ends in bounded time; beyond this the API server is the bottleneck.
+pub const COMMITS_MAX: usize = 64;
+/// Seconds after which it may be less busy.
+pub const BUSY_RETRY: u32 = 2;
+
+/// A provision whose envelope held and whose manifest is valid.
+#[derive(Clone)]
+pub struct Request {
+    pub key: PodKey,
+    pub offer: Offer,
+    pub manifest: Manifest,
+    /// The decoded pod encoded again, before defaults, for the TAG. Holds secret values.
+    pub encoded: Zeroizing<Vec<u8>>,
+    pub after_life: u64,
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request").field("name", &self.key.name()).finish_non_exhaustive()
+    }
+}
+
+/// The two ways to "yes".
+pub enum Outcome {
+    /// This request made it; what stands in the spec, defaults filled in.
+    Accepted { record: PodRecord, pod: Complete },
+    /// An earlier one did.
+    Attached { record: PodRecord },
+}
+
+impl std::fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, record) = match self {
+            Outcome::Accepted { record, .. } => ("Accepted", record),
+            Outcome::Attached { record } => ("Attached", record),
+        };
+        f.debug_struct(name).field("record", record).finish_non_exhaustive()
+    }
+}
+
+/// Whom admission asks.
+#[derive(Clone)]
+pub struct Services {
+    pub pods: Arc<dyn Pods>,
+    pub capacity: Arc<dyn Capacity>,
+    pub payments: Arc<dyn Payments>,
+    pub door: Arc<dyn Door>,
+}
+
+/// The driver of the accept order.
+pub struct Admission {
+    services: Services,
+    tag_key: TagKey,
+    defaults: Defaults,
+    commits: Arc<Semaphore>,
+    running: TaskTracker,
+}
+
+impl Admission {
+    pub fn new(services: Services, tag_key: TagKey, defaults: Defaults) -> Admission {
+        Admission {
+            services,
+            tag_key,
+            defaults,
+            commits: Arc::new(Semaphore::new(COMMITS_MAX)),
+            running: TaskTracker::new(),
+        }
+    }
+
+    /// Steps 2 to 6. Dropping the future gives a hold back, or, once the writes have begun, leaves them to run to their end.
+    pub async fn provision(&self, request: Request) -> Result<Outcome, Refusal> {
+        let Services { pods, capacity, .. } = &self.services;
+        let name = request.key.name();
+        let tag = self.tag_key.tag(&request.encoded);
+        let wanted = Wanted { tag: &tag, offer: &request.offer, after_life: request.after_life };
+        let pod = Complete::new(request.manifest, &self.defaults);
+        let demand = pod.demand().ok_or_else(|| {
+            Refusal::new(Code::InvalidManifest, "its resources add up to more than can be counted").field("pod.containers")
+        })?;
+        let mut paid = None;
+        for _ in 0..ROUNDS_MAX {
+            let (life, replaces) = match checks::existing(pods.find(&name).await?, &wanted)? {
+                Step::Attach(record) => return Ok(Outcome::Attached { record }),
+                Step::Create { life, replaces } => (life, replaces),
+            };
+            let terms = match &paid {
+                Some(terms) => Terms::clone(terms),
+                None => {
+                    self.services.door.accepting()?;
+                    paid.insert(facts::terms(&*self.services.payments, &request.key, &request.offer).await?).clone()
+                }
+            };
+            // Again: it may have been closed while the payment was asked.
+            self.services.door.accepting()?;
+            let hold = match capacity.hold(&name, &demand).await? {
+                Held::Hold(hold) => hold,
+                Held::LookAgain => continue,
+            };
+            let admitted = Admitted {
+                request: AdmittedRequest {
+                    key: request.key,
+                    life,
+                    tag: tag.clone(),
+                    terms,
+                    pod: pod.clone(),
+                    replaces,
+                },
+                hold,
+            };
+            match self.commit(admitted).await? {
+                Submitted::Created(record) => return Ok(Outcome::Accepted { record, pod }),
+                Submitted::Raced => continue,
+            }
+        }
+        Err(Refusal::new(Code::Busy, "other requests for this pod were decided in between, again and again")
+            .remedy("send the same request again")
+            .retry_after(BUSY_RETRY))
+    }
+
+    /// The writes in a task of their own: a stream that dies in between never leaves half of them.
+    async fn commit(&self, admitted: Admitted) -> Result<Submitted, Refusal> {
+        let Ok(permit) = self.commits.clone().try_acquire_owned() else {
+            return Err(Refusal::new(Code::Busy, format!("{COMMITS_MAX} pods are being written at the moment"))
+                .remedy("send the same request again")
+                .retry_after(BUSY_RETRY));
+        };
+        let pods = self.services.pods.clone();
+        let writes = async move {
+            let _permit = permit;
+            pods.submit(admitted).await
+        };
+        self.running.spawn(writes.in_current_span()).await.unwrap_or_else(|failed| {
+            tracing::error!(error = %failed, "the writes of a pod did not come to their end");
+            Err(Refusal::new(Code::ApiUnavailable, "whether the pod was written could not be found out")
+                .remedy("send the same request again")
+                .retry_after(BUSY_RETRY))
+        })
+    }
+
+    /// Waits for the writes under way; for the end of the process, after the last stream.
+    pub async fn finish(&self) {
+        self.running.close();
+        self.running.wait().await;
+    }
+}

@@ -6,3 +6,4 @@ pub mod convert;
 pub mod manage;
 pub mod provision;
 pub mod session;
+pub mod status;
