@@ -2,11 +2,14 @@
 //!
 //! The controller reads the spec and writes the status; libp2p requests and `kubectl apply` go through the same schema and
 //! CEL rules, so both get the same answer for everything that depends on the manifest alone. The bounds are those of
-//! `apocryph_proto::limits`; the test `bounds` holds them together.
+//! `apocryph_proto::limits`; the tests in `crd` see to it that nothing is without one.
 
+mod crd;
+pub mod form;
 mod spec;
 mod status;
 
+pub use crd::{chart, definition, yaml};
 pub use spec::*;
 pub use status::*;
 

@@ -1,3 +1,30 @@
-//! Prints the CustomResourceDefinition as YAML; `make generate` puts it into the chart.
+//! Prints the CustomResourceDefinition as YAML. `--chart`: as the chart's template, which helm keeps when it uninstalls.
 
-fn main() {}
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+const USAGE: &str = "usage: apocryph-crd [--chart]";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let text = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => apocryph_crd::yaml(),
+        ["--chart"] => apocryph_crd::chart(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let written = text
+        .map_err(io::Error::other)
+        .and_then(|text| io::stdout().lock().write_all(text.as_bytes()));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("apocryph-crd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,10 +1,26 @@
 //! What runs, for whom, how it is paid, and the order to end.
+//!
+//! What may change, and when (the CEL rules below hold it):
+//!
+//! | field | within a life | with life + 1 |
+//! |---|---|---|
+//! | `publisher`, `podId` | never | never |
+//! | `life` | – | by exactly 1, and only when `end` was set |
+//! | `end` | set once, then as it is | removed |
+//! | `payment`, `tag`, `volumes` | never | freely |
+//! | `containers`, `replicas`, `secretName` of a pod with a `tag` | never (only together with `tag`) | freely |
+//! | `containers`, `replicas`, `secretName` of an admin's own pod | freely | freely |
+//!
+//! `volumes` stand still even in an admin's own pod: a volume is made once in a life and never made again, empty, in
+//! silence. The operation `update`, when it comes, gives a pod a new `tag` within a life; the rule for what a tagged pod
+//! runs is written for that already.
 
+use apocryph_proto::limits;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ApocryphPodStatus;
+use crate::{ApocryphPodStatus, form};
 
 /// A stranger's pod. Bounds and CEL rules stand beside each field.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -16,34 +32,150 @@ use crate::ApocryphPodStatus;
     shortname = "apod",
     category = "apocryph",
     status = "ApocryphPodStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "A pod that runs for a publisher: one accepted request, or an admin's own pod (without `tag`).",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "True while every replica is ready"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        description = "Outcome code of what goes on, or of what is in the way"
+    ),
+    printcolumn(
+        name = "Publisher",
+        type_ = "string",
+        json_path = ".spec.publisher",
+        description = "Whose pod it is"
+    ),
+    printcolumn(
+        name = "Replicas",
+        type_ = "integer",
+        json_path = ".spec.replicas",
+        description = "Replicas that run and are reserved"
+    ),
+    printcolumn(
+        name = "Up",
+        type_ = "integer",
+        json_path = ".status.readyReplicas",
+        description = "Replicas that are ready"
+    ),
+    printcolumn(
+        name = "Life",
+        type_ = "integer",
+        json_path = ".spec.life",
+        description = "How often it was started anew, from 1"
+    ),
+    printcolumn(
+        name = "End",
+        type_ = "string",
+        json_path = ".spec.end.reason",
+        description = "Why the end was ordered"
+    ),
+    printcolumn(
+        name = "Ended",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ended")].status"#,
+        description = "True when the end has been carried out and the namespace is gone"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z2-7]{26}$')")
+        .message("the name is the 26 characters that are derived from publisher and podId (letters a to z, digits 2 to 7)"),
+    validation = Rule::new(
+        "!has(self.spec.tag) || !has(self.spec.secretName) || self.spec.secretName == self.metadata.name + '-' + self.spec.tag"
+    )
+    .message("the Secret of a pod with a tag is named NAME-TAG")
+    .field_path(".spec.secretName")
+)]
+#[x_kube(
+    validation = Rule::new("self.life == oldSelf.life || (self.life == oldSelf.life + 1 && has(oldSelf.end))")
+        .message("life grows by exactly 1, and only after end was set")
+        .field_path(".life"),
+    validation = Rule::new("self.life == oldSelf.life || !has(self.end)")
+        .message("a new life begins without end")
+        .field_path(".end"),
+    validation = Rule::new("self.life != oldSelf.life || !has(oldSelf.end) || (has(self.end) && self.end == oldSelf.end)")
+        .message("end is final within a life; a new life (life + 1) removes it")
+        .field_path(".end"),
+    validation = Rule::new("self.life != oldSelf.life || self.payment == oldSelf.payment")
+        .message("payment changes only with a new life (life + 1)")
+        .field_path(".payment"),
+    validation = Rule::new(
+        "self.life != oldSelf.life || (has(self.tag) == has(oldSelf.tag) && (!has(self.tag) || self.tag == oldSelf.tag))"
+    )
+    .message("tag changes only with a new life (life + 1)")
+    .field_path(".tag"),
+    validation = Rule::new(
+        "self.life != oldSelf.life || (has(self.volumes) == has(oldSelf.volumes) && (!has(self.volumes) || self.volumes == oldSelf.volumes))"
+    )
+    .message("volumes change only with a new life (life + 1)")
+    .field_path(".volumes"),
+    validation = Rule::new(
+        "self.life != oldSelf.life || !has(self.tag) || !has(oldSelf.tag) || self.tag != oldSelf.tag || (self.replicas == oldSelf.replicas && has(self.secretName) == has(oldSelf.secretName) && (!has(self.secretName) || self.secretName == oldSelf.secretName) && self.containers == oldSelf.containers)"
+    )
+    .message("what a pod with a tag runs changes only together with the tag"),
+    validation = Rule::new("has(self.tag) == has(self.payment.free.table)")
+        .message("a pod with a tag names the price table that allowed it; an admin's own pod, without tag, is free without a table")
+        .field_path(".payment"),
+    validation = Rule::new("has(self.secretName) || self.containers.all(c, !has(c.env) || size(c.env) == 0)")
+        .message("the values of environment variables are in a Secret: secretName is missing")
+        .field_path(".secretName"),
+    validation = Rule::new(
+        "self.containers.all(c, !has(c.volumeMounts) || c.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name)))"
+    )
+    .message("every volume mount names a volume of the pod")
+    .field_path(".containers")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ApocryphPodSpec {
     /// Ethereum address of the publisher, lowercase: 0x and 40 hex digits. Never changes.
+    #[schemars(length(max = 42), regex(pattern = form::ADDRESS))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("publisher never changes"))]
     pub publisher: String,
     /// Chosen by the publisher, 32 bytes: 0x and 64 hex digits. Never changes.
+    #[schemars(length(max = 66), regex(pattern = form::POD_ID))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("podId never changes"))]
     pub pod_id: String,
-    /// Counts the starts after an end, from 1.
+    /// Counts the starts after an end, from 1. Any at creation: a pod may follow a life whose object is gone.
     #[serde(default = "first_life")]
+    #[schemars(range(min = *limits::LIFE.start(), max = *limits::LIFE.end()))]
     pub life: i64,
     /// Fingerprint of the request, 16 hex digits, set by the operator alone; absent: an admin's own pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = form::TAG))]
     pub tag: Option<String>,
     pub payment: Payment,
+    /// What runs; containers of a pod reach each other by name. One is served in this version.
+    #[schemars(length(min = 1, max = CONTAINERS_SERVED))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub containers: Vec<Container>,
+    /// Volumes of the pod; containers mount them by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::VOLUMES_MAX))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub volumes: Vec<Volume>,
-    /// Replicas that run and are reserved.
+    /// Replicas that run and are reserved. One is served in this version.
     #[serde(default = "one_replica")]
+    #[schemars(range(min = 1, max = REPLICAS_SERVED))]
     pub replicas: i32,
-    /// Secret in the operator's namespace with the environment values, keys `env.CONTAINER.NAME`.
+    /// Secret in the operator's namespace with the environment values, keys `env.CONTAINER.NAME`. Of a pod with a tag:
+    /// NAME-TAG, made by the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253), regex(pattern = form::SECRET_NAME))]
     pub secret_name: Option<String>,
     /// The order to end; final within a life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
 }
+
+/// Containers of a pod that this version runs; the wire refuses more with the same number.
+pub const CONTAINERS_SERVED: usize = 1;
+/// Replicas of a pod that this version runs.
+pub const REPLICAS_SERVED: i32 = 1;
 
 fn first_life() -> i64 {
     1
@@ -61,38 +193,79 @@ pub struct Payment {
     pub free: Free,
 }
 
+/// Free of charge.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Free {
     /// Name of the price table that allowed it; absent in an admin's own pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::NAME_MAX), regex(pattern = form::LABEL))]
     pub table: Option<String>,
 }
 
+/// One container.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Container {
+    /// DNS label.
+    #[schemars(length(max = limits::NAME_MAX), regex(pattern = form::LABEL))]
     pub name: String,
+    /// Image reference as the container runtime takes it.
+    #[schemars(length(max = limits::IMAGE_MAX), regex(pattern = form::IMAGE))]
     pub image: String,
+    /// Replaces the image's entrypoint. At most 4096 bytes each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::WORDS_MAX), inner(length(max = limits::WORD_MAX), regex(pattern = form::WORD)))]
+    #[x_kube(validation = Rule::new(words_rule()).message("an entry has at most 4096 bytes"))]
     pub command: Vec<String>,
+    /// Arguments of the command. At most 4096 bytes each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::WORDS_MAX), inner(length(max = limits::WORD_MAX), regex(pattern = form::WORD)))]
+    #[x_kube(validation = Rule::new(words_rule()).message("an entry has at most 4096 bytes"))]
     pub args: Vec<String>,
+    /// Absolute; absent: the image's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = limits::PATH_MAX), regex(pattern = form::WORKING_DIR))]
+    #[x_kube(validation = Rule::new(path_rule()).message("a path has at most 1024 bytes"))]
     pub working_dir: Option<String>,
+    /// Ports that are offered to the outside.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::PORTS_MAX))]
+    #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["name".into()]),
+        validation = Rule::new("self.all(p, self.exists_one(q, q.port == p.port))").message("port is unique within the pod"),
+        validation = Rule::new("self.all(p, self.exists_one(q, q.targetPort == p.targetPort))")
+            .message("targetPort is unique within the pod")
+    )]
     pub ports: Vec<Port>,
     /// Names of the environment variables; the values are in the Secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::ENV_MAX))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub env: Vec<EnvVar>,
+    /// Where volumes appear.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::MOUNTS_MAX))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["mountPath".into()]))]
     pub volume_mounts: Vec<VolumeMount>,
     pub resources: Resources,
 }
 
+/// maxLength counts characters, the wire counts bytes.
+fn words_rule() -> String {
+    format!("self.all(w, size(bytes(w)) <= {})", limits::WORD_MAX)
+}
+
+fn path_rule() -> String {
+    format!("size(bytes(self)) <= {}", limits::PATH_MAX)
+}
+
+/// An environment variable, without its value.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvVar {
+    /// Letters, digits, `_`, `.` and `-`, a letter or `_` first.
+    #[schemars(length(max = limits::ENV_NAME_MAX), regex(pattern = form::ENV_NAME))]
     pub name: String,
 }
 
@@ -100,18 +273,29 @@ pub struct EnvVar {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Port {
+    /// Service name (RFC 6335), unique within the pod.
+    #[schemars(length(max = limits::PORT_NAME_MAX), regex(pattern = form::PORT_NAME))]
     pub name: String,
     /// Where it is offered.
+    #[schemars(range(min = *limits::PORT.start(), max = *limits::PORT.end()))]
     pub port: i32,
     /// Where the program listens.
+    #[schemars(range(min = *limits::PORT.start(), max = *limits::PORT.end()))]
     pub target_port: i32,
 }
 
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+/// A volume's place in the container.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeMount {
+    /// A volume of the pod.
+    #[schemars(length(max = limits::NAME_MAX), regex(pattern = form::LABEL))]
     pub name: String,
+    /// Absolute and normalised, unique within the container.
+    #[schemars(length(max = limits::PATH_MAX), regex(pattern = form::MOUNT_PATH))]
+    #[x_kube(validation = Rule::new(path_rule()).message("a path has at most 1024 bytes"))]
     pub mount_path: String,
+    /// The container cannot write there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
 }
@@ -121,10 +305,13 @@ pub struct VolumeMount {
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
     /// Thousandths of a core.
+    #[schemars(range(min = *limits::CPU_MILLIS.start(), max = *limits::CPU_MILLIS.end()))]
     pub cpu_millis: i64,
     /// Bytes.
+    #[schemars(range(min = *limits::MEMORY.start(), max = *limits::MEMORY.end()))]
     pub memory: i64,
     /// Bytes.
+    #[schemars(range(min = *limits::EPHEMERAL_STORAGE.start(), max = *limits::EPHEMERAL_STORAGE.end()))]
     pub ephemeral_storage: i64,
 }
 
@@ -132,8 +319,11 @@ pub struct Resources {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Volume {
+    /// DNS label.
+    #[schemars(length(max = limits::NAME_MAX), regex(pattern = form::LABEL))]
     pub name: String,
     /// Bytes.
+    #[schemars(range(min = *limits::VOLUME_SIZE.start(), max = *limits::VOLUME_SIZE.end()))]
     pub size: i64,
 }
 
@@ -143,8 +333,10 @@ pub struct Volume {
 pub struct End {
     /// When it was ordered (RFC 3339).
     pub at: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time,
-    /// Outcome code, CamelCase: DeletedByPublisher, DeletedByAdmin, StartTimeout, NamespaceDeleted.
+    /// Outcome code of the end, CamelCase.
+    #[schemars(extend("enum" = form::end_reasons()))]
     pub reason: String,
-    /// Who ordered it: `publisher`, `admin` or `controller`.
+    /// Who ordered it.
+    #[schemars(extend("enum" = form::ENDED_BY))]
     pub by: String,
 }

@@ -3,10 +3,15 @@
 pub mod fit;
 pub mod holds;
 pub mod nodes;
+pub mod quantity;
+mod refusal;
+mod tracker;
 
 use std::collections::BTreeMap;
 
 use crate::model::manifest::Resources;
+
+pub use tracker::Tracker;
 
 /// Chart values `capacity` and `placement`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +28,8 @@ pub struct Settings {
     pub storage: Option<u64>,
     /// Nodes that may take tenants.
     pub node_selector: BTreeMap<String, String>,
-    /// The admin's runtime class; its handler decides about user namespaces.
+    /// The admin's runtime class; its handler decides about user namespaces. Nodes report by handler: a class that is not
+    /// named like its handler counts as one without them.
     pub runtime_class: Option<String>,
     /// Never allow images that run as root.
     pub force_restricted: bool,

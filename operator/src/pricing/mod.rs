@@ -1,5 +1,12 @@
 //! What it costs: the admin's ConfigMap, the last good reading of it.
 
+pub mod decimal;
+mod holder;
+mod read;
 pub mod table;
+pub mod watch;
 
-pub use table::Tables;
+pub use decimal::Decimal;
+pub use holder::{Applied, Pricing};
+pub use read::PricingError;
+pub use table::{FreeAnswer, Tables};

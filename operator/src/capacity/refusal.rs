@@ -1,0 +1,122 @@
+//! A verdict in words.
+
+use apocryph_proto::outcome::Code;
+
+use super::fit::{Blocked, Resource, Scope};
+use crate::model::refusal::Refusal;
+
+/// Seconds after which a full provider may have room.
+const FULL_RETRY_AFTER: u32 = 60;
+/// Seconds after which the caches may have been read.
+const SYNC_RETRY_AFTER: u32 = 2;
+/// Seconds after which a crowded name or a full table of holds has thinned out.
+const BUSY_RETRY_AFTER: u32 = 1;
+
+pub fn not_synced() -> Refusal {
+    Refusal::new(Code::NotSynced, "nodes, pods and ApocryphPods are not yet all read").retry_after(SYNC_RETRY_AFTER)
+}
+
+pub fn too_many_holds() -> Refusal {
+    Refusal::new(Code::Busy, "too many requests are being decided").remedy("try again").retry_after(BUSY_RETRY_AFTER)
+}
+
+pub fn too_many_waiters() -> Refusal {
+    Refusal::new(Code::Busy, "too many requests for this pod are being decided")
+        .remedy("try again, with one request at a time")
+        .retry_after(BUSY_RETRY_AFTER)
+}
+
+pub fn blocked(blocked: Blocked) -> Refusal {
+    let Blocked { resource, scope, wanted, most, never } = blocked;
+    let name = resource.as_str();
+    let (wanted, most) = (amount(resource, wanted), amount(resource, most));
+    let message = match (scope, never) {
+        (Scope::NotOffered, _) => format!("{name} is not offered here; the pod wants {wanted}"),
+        (Scope::NoNodes, _) => "no node takes tenants now".to_owned(),
+        (Scope::Node, true) => {
+            format!("one replica wants {wanted} of {name} together with what else it asks for; the most on any node is {most}")
+        }
+        (Scope::Node, false) => {
+            format!("one replica wants {wanted} of {name}; at most {most} is free on a node that has the rest")
+        }
+        (Scope::Whole, true) => format!("the pod wants {wanted} of {name}; {name} rented out here in all is less"),
+        (Scope::Whole, false) => format!("the pod wants {wanted} of {name}; {most} is left to rent out"),
+    };
+    let (code, remedy) = match (scope, never) {
+        (Scope::NotOffered, _) => (Code::StorageNotOffered, "leave out the volumes, or take another provider".to_owned()),
+        (Scope::NoNodes, _) => (Code::InsufficientCapacity, "try again later, or take another provider".to_owned()),
+        (_, true) => (Code::LargerThanAnyNode, format!("ask for less {name}, or take another provider")),
+        (_, false) if resource == Resource::Pods => {
+            (Code::InsufficientCapacity, "try again later, or take another provider".to_owned())
+        }
+        (_, false) => {
+            (Code::InsufficientCapacity, format!("ask for less {name}, try again later, or take another provider"))
+        }
+    };
+    let refusal = Refusal::new(code, message).remedy(remedy).resource(name);
+    if code == Code::InsufficientCapacity { refusal.retry_after(FULL_RETRY_AFTER) } else { refusal }
+}
+
+/// As people write it: `1.5 cores`, `512 MiB`, `3`.
+fn amount(resource: Resource, amount: u64) -> String {
+    match resource {
+        Resource::Cpu => format!("{} {}", decimal(amount, 1000), if amount == 1000 { "core" } else { "cores" }),
+        Resource::Pods => amount.to_string(),
+        Resource::Memory | Resource::EphemeralStorage | Resource::Storage => {
+            let units = [("TiB", 1u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+            match units.into_iter().find(|(_, size)| amount >= *size) {
+                Some((unit, size)) => format!("{} {unit}", decimal(amount, size)),
+                None => format!("{amount} bytes"),
+            }
+        }
+    }
+}
+
+/// Quotient with at most three digits behind the point, rounded down.
+fn decimal(amount: u64, unit: u64) -> String {
+    let thousandths = u128::from(amount % unit) * 1000 / u128::from(unit.max(1));
+    let text = format!("{}.{thousandths:03}", amount / unit);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_read_like_people_write_them() {
+        for (resource, value, text) in [
+            (Resource::Cpu, 1000, "1 core"),
+            (Resource::Cpu, 1500, "1.5 cores"),
+            (Resource::Cpu, 20, "0.02 cores"),
+            (Resource::Memory, 16 << 20, "16 MiB"),
+            (Resource::Memory, (3 << 30) / 2, "1.5 GiB"),
+            (Resource::Storage, 10 << 30, "10 GiB"),
+            (Resource::EphemeralStorage, 1000, "1000 bytes"),
+            (Resource::EphemeralStorage, u64::MAX, "16777215.999 TiB"),
+            (Resource::Pods, 3, "3"),
+        ] {
+            assert_eq!(amount(resource, value), text);
+        }
+    }
+
+    #[test]
+    fn a_verdict_tells_what_is_wanted_what_there_is_and_what_to_do() {
+        let of = |resource, scope, wanted, most, never| blocked(Blocked { resource, scope, wanted, most, never });
+        let verdicts = [
+            of(Resource::Memory, Scope::Node, 2 << 30, 3 << 29, false),
+            of(Resource::Cpu, Scope::Node, 64_000, 3_920, true),
+            of(Resource::Cpu, Scope::Whole, 2_000, 500, false),
+            of(Resource::Memory, Scope::Whole, 2 << 40, 1 << 30, true),
+            of(Resource::Pods, Scope::Whole, 1, 0, false),
+            of(Resource::Pods, Scope::NoNodes, 1, 0, false),
+            of(Resource::Storage, Scope::Whole, 10 << 30, 1 << 30, false),
+            of(Resource::Storage, Scope::NotOffered, 10 << 30, 0, true),
+        ];
+        let lines: Vec<String> = verdicts
+            .iter()
+            .map(|r| format!("{r}; remedy: {}; resource: {:?}; retry after: {:?}", r.remedy, r.resource, r.retry_after))
+            .collect();
+        insta::assert_yaml_snapshot!(lines);
+    }
+}

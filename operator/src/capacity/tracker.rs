@@ -1,0 +1,185 @@
+//! What is free now: caches and holds under one lock, so that two requests never get the same room.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::{
+    Settings,
+    fit::{self, Bound, Bounds, Lack},
+    holds::{Holds, Taken},
+    nodes::{self, Seen, Usage},
+    refusal,
+};
+use crate::{
+    model::{
+        key::PodName,
+        manifest::{Demand, Resources},
+        refusal::Refusal,
+        services::{Capacity, CapacityReport, Held, Hold, NodeShape},
+    },
+    watches::Watches,
+};
+
+/// Kinds of nodes that a report tells; the smallest beyond them are left out.
+pub const SHAPES_MAX: usize = 32;
+/// How long a request for a name that was just decided waits before it is told to look again: the own watch usually shows
+/// the object in this time.
+const SHOWN_SOON: Duration = Duration::from_millis(100);
+
+/// See [`Capacity`].
+pub struct Tracker {
+    settings: Settings,
+    seen: Box<dyn Fn() -> Seen + Send + Sync>,
+    synced: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Locked for as long as a decision takes, never across an await.
+    holds: Arc<Mutex<Holds>>,
+}
+
+/// Caches and holds put together.
+struct Now {
+    /// What is promised has its place in them.
+    nodes: Vec<fit::Node>,
+    bounds: Bounds,
+    usage: Usage,
+}
+
+impl Tracker {
+    /// `synced`: Nodes, Pods and ApocryphPods have been listed. Nothing is admitted before.
+    pub fn new(settings: Settings, watches: Watches, synced: Arc<dyn Fn() -> bool + Send + Sync>) -> Arc<Tracker> {
+        let seen = move || Seen {
+            // In this order: an ApocryphPod that is seen has its Pods seen as late as possible after it, so that room which
+            // a Pod has taken is at worst counted twice for a moment, never not at all.
+            apocryph_pods: watches.apocryph_pods.state(),
+            pods: watches.pods.state(),
+            nodes: watches.nodes.state(),
+            claims: watches.claims.state(),
+        };
+        Tracker::of(settings, Box::new(seen), synced)
+    }
+
+    fn of(
+        settings: Settings,
+        seen: Box<dyn Fn() -> Seen + Send + Sync>,
+        synced: Arc<dyn Fn() -> bool + Send + Sync>,
+    ) -> Arc<Tracker> {
+        Arc::new(Tracker { settings, seen, synced, holds: Arc::default() })
+    }
+
+    fn now(&self, holds: &mut Holds) -> Now {
+        let mut usage = nodes::usage(&(self.seen)(), &self.settings);
+        holds.settle(&usage.lives, Instant::now());
+        let mut lacking = usage.lacking.clone();
+        let mut taken = usage.taken;
+        for (name, demand) in holds.unseen(&usage.lives) {
+            let bound = usage.bound.get(name).copied().unwrap_or(0);
+            lacking.push(Lack { replicas: demand.replicas.saturating_sub(bound), per_replica: demand.per_replica });
+            taken.add(nodes::times(demand.per_replica, demand.replicas), 1, demand.storage);
+        }
+        usage.taken = taken;
+        let mut nodes: Vec<fit::Node> = usage.nodes.values().cloned().collect();
+        fit::place(&mut nodes, &lacking);
+        let settings = &self.settings;
+        let bounds = Bounds {
+            cpu_millis: Bound { whole: settings.max_cpu_millis, used: taken.resources.cpu_millis },
+            memory: Bound { whole: settings.max_memory, used: taken.resources.memory },
+            ephemeral_storage: Bound { whole: settings.max_ephemeral_storage, used: taken.resources.ephemeral_storage },
+            pods: Bound { whole: settings.max_pods.map(u64::from), used: taken.pods },
+            storage: Bound { whole: settings.storage, used: taken.storage },
+        };
+        Now { nodes, bounds, usage }
+    }
+
+    fn check_synced(&self) -> Result<(), Refusal> {
+        if (self.synced)() { Ok(()) } else { Err(refusal::not_synced()) }
+    }
+
+    /// The critical section: no I/O, no await.
+    fn decide(&self, name: &PodName, demand: &Demand) -> Result<Decision, Refusal> {
+        let mut holds = lock(&self.holds);
+        // Settles the holds as well: one whose object is seen no longer stands in the way.
+        let now = self.now(&mut holds);
+        if let Some(taken) = holds.taken(name) {
+            return match taken {
+                Taken::Crowded => Err(refusal::too_many_waiters()),
+                Taken::Undecided(_) | Taken::Decided(_) => Ok(Decision::Wait(taken)),
+            };
+        }
+        fit::fits(&now.nodes, &now.bounds, demand).map_err(refusal::blocked)?;
+        let id = holds.enter(name, *demand, &now.usage.lives).map_err(|_| refusal::too_many_holds())?;
+        let (holds, name) = (self.holds.clone(), name.clone());
+        Ok(Decision::Hold(Hold::new(move |end| lock(&holds).end(&name, id, end, Instant::now()))))
+    }
+}
+
+enum Decision {
+    Hold(Hold),
+    Wait(Taken),
+}
+
+impl Capacity for Tracker {
+    fn report(&self) -> CapacityReport {
+        let now = self.now(&mut lock(&self.holds));
+        let storage = now.bounds.storage.left();
+        CapacityReport {
+            free: fit::free(&now.nodes, &now.bounds),
+            storage,
+            shapes: shapes(&now.nodes),
+            images_may_run_as_root: !self.settings.force_restricted && now.usage.user_namespaces,
+        }
+    }
+
+    fn fits(&self, demand: &Demand) -> Result<(), Refusal> {
+        self.check_synced()?;
+        let now = self.now(&mut lock(&self.holds));
+        fit::fits(&now.nodes, &now.bounds, demand).map_err(refusal::blocked)
+    }
+
+    fn hold<'a>(&'a self, name: &'a PodName, demand: &'a Demand) -> BoxFuture<'a, Result<Held, Refusal>> {
+        Box::pin(async move {
+            self.check_synced()?;
+            match self.decide(name, demand)? {
+                Decision::Hold(hold) => return Ok(Held::Hold(hold)),
+                // An error says that the hold is over as well.
+                Decision::Wait(Taken::Undecided(mut outcome)) => drop(outcome.wait_for(|decided| *decided).await),
+                // Its receiver stays in this scope: it counts as a waiter.
+                Decision::Wait(_counted) => tokio::time::sleep(SHOWN_SOON).await,
+            }
+            Ok(Held::LookAgain)
+        })
+    }
+}
+
+/// A panic while it was locked leaves whole entries: every change is one insert or remove.
+fn lock(holds: &Mutex<Holds>) -> MutexGuard<'_, Holds> {
+    holds.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Nodes with the same room are one kind; full ones are none. Largest first.
+fn shapes(nodes: &[fit::Node]) -> Vec<NodeShape> {
+    let mut kinds: BTreeMap<(u64, u64, u64), u32> = BTreeMap::new();
+    for node in nodes.iter().filter(|node| node.free.pods > 0) {
+        let Resources { cpu_millis, memory, ephemeral_storage } = node.free.resources;
+        if cpu_millis > 0 && memory > 0 {
+            let count = kinds.entry((memory, cpu_millis, ephemeral_storage)).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+    kinds
+        .into_iter()
+        .rev()
+        .take(SHAPES_MAX)
+        .map(|((memory, cpu_millis, ephemeral_storage), count)| NodeShape {
+            count,
+            free: Resources { cpu_millis, memory, ephemeral_storage },
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use apocryph_crd::ApocryphPod;
+use apocryph_proto::outcome::Code;
+
+use super::*;
+use crate::capacity::{
+    holds::{FORGOTTEN_AFTER, HOLDS_MAX, Lives, WAITERS_MAX},
+    nodes::tests::seen,
+};
+
+const MIB: u64 = 1 << 20;
+
+/// One node: 1 core, 64 MiB, 10 slots.
+const NODE: &str = "kind: Node\nmetadata: {name: one}\nstatus:\n  \
+                    allocatable: {cpu: '1', memory: 64Mi, ephemeral-storage: 1Gi, pods: '10'}\n  \
+                    conditions: [{type: Ready, status: 'True'}]\n";
+
+/// Caches that a test writes.
+#[derive(Clone)]
+struct World(Arc<Mutex<String>>);
+
+impl World {
+    fn new(text: &str) -> World {
+        World(Arc::new(Mutex::new(text.to_owned())))
+    }
+
+    fn set(&self, parts: &[&str]) {
+        *self.0.lock().unwrap() = parts.join("\n---\n");
+    }
+
+    fn tracker(&self, settings: Settings) -> Arc<Tracker> {
+        let world = self.clone();
+        Tracker::of(settings, Box::new(move || seen(&world.0.lock().unwrap())), Arc::new(|| true))
+    }
+}
+
+fn name(n: u32) -> PodName {
+    let letter = |i: u32| char::from(b'a' + u8::try_from(n / 26u32.pow(i) % 26).unwrap());
+    PodName::parse(&format!("{}{}{}{}", letter(2), letter(1), letter(0), "a".repeat(23))).unwrap()
+}
+
+fn demand(cpu_millis: u64) -> Demand {
+    let per_replica = Resources { cpu_millis, memory: MIB, ephemeral_storage: MIB };
+    Demand { replicas: 1, per_replica, storage: 0 }
+}
+
+fn object(name: &PodName, life: u32, cpu_millis: u64, end: &str) -> String {
+    let text = format!(
+        "apiVersion: apocryph.network/v1alpha1\nkind: ApocryphPod\nmetadata: {{name: {name}}}\nspec:\n  \
+         publisher: '0x0000000000000000000000000000000000000001'\n  \
+         podId: '0x0000000000000000000000000000000000000000000000000000000000000001'\n  \
+         life: {life}\n  tag: 0123456789abcdef\n  payment: {{free: {{table: t}}}}\n  \
+         containers: [{{name: c, image: i, resources: {{cpuMillis: {cpu_millis}, memory: {MIB}, ephemeralStorage: {MIB}}}}}]\n{end}"
+    );
+    let _: ApocryphPod = serde_saphyr::from_str(&text).unwrap();
+    text
+}
+
+const ENDED: &str = "  end: {at: '2026-01-01T00:00:00Z', reason: StartTimeout, by: controller}\n\
+                     status: {life: 1, conditions: [{type: Ended, status: 'True', reason: StartTimeout, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}]}\n";
+
+async fn hold(tracker: &Tracker, name: &PodName, demand: Demand) -> Hold {
+    match tracker.hold(name, &demand).await {
+        Ok(Held::Hold(hold)) => hold,
+        Ok(Held::LookAgain) => panic!("somebody holds {name}"),
+        Err(refusal) => panic!("{refusal}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_forty_that_want_room_for_five_five_get_it() {
+    for settings in [Settings { max_pods: Some(5), ..Settings::default() }, Settings::default()] {
+        // By capacity.max, and by the node: 5 × 200m = 1 core.
+        let cpu = if settings.max_pods.is_some() { 1 } else { 200 };
+        let resource = if settings.max_pods.is_some() { "pods" } else { "cpu" };
+        let tracker = World::new(NODE).tracker(settings);
+        let start = Arc::new(tokio::sync::Barrier::new(40));
+        let tasks: Vec<_> = (0..40)
+            .map(|n| {
+                let (tracker, start) = (tracker.clone(), start.clone());
+                tokio::spawn(async move {
+                    start.wait().await;
+                    tracker.hold(&name(n), &demand(cpu)).await
+                })
+            })
+            .collect();
+        let (mut holds, mut refused) = (Vec::new(), 0);
+        for task in tasks {
+            match task.await.unwrap() {
+                Ok(Held::Hold(hold)) => holds.push(hold),
+                Ok(Held::LookAgain) => panic!("names are their own"),
+                Err(refusal) => {
+                    assert_eq!((refusal.code, refusal.resource), (Code::InsufficientCapacity, Some(resource)));
+                    refused += 1;
+                }
+            }
+        }
+        assert_eq!((holds.len(), refused), (5, 35));
+        drop(holds);
+        assert_eq!(lock(&tracker.holds).len(), 0);
+        assert!(tracker.fits(&demand(cpu)).is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_hold_counts_until_the_watch_shows_its_object_and_never_twice() {
+    let world = World::new(NODE);
+    let tracker = world.tracker(Settings { max_pods: Some(2), ..Settings::default() });
+    let left = |tracker: &Tracker| tracker.report().free.cpu_millis;
+    let one = hold(&tracker, &name(1), demand(600)).await;
+    assert_eq!(left(&tracker), 400);
+    assert_eq!(tracker.fits(&demand(600)).unwrap_err().resource, Some("cpu"));
+
+    // The watch is faster than the answer to the create.
+    world.set(&[NODE, &object(&name(1), 1, 600, "")]);
+    assert_eq!(left(&tracker), 400);
+    one.commit();
+    assert_eq!(left(&tracker), 400);
+    assert_eq!(lock(&tracker.holds).len(), 0);
+
+    // The answer is faster than the watch.
+    world.set(&[NODE]);
+    let two = hold(&tracker, &name(2), demand(600)).await;
+    two.commit();
+    assert_eq!(left(&tracker), 400);
+    world.set(&[NODE, &object(&name(2), 1, 600, "")]);
+    assert_eq!(left(&tracker), 400);
+    assert_eq!(lock(&tracker.holds).len(), 0);
+
+    // Nothing came of it: free at once.
+    drop(hold(&tracker, &name(3), demand(400)).await);
+    assert_eq!(left(&tracker), 400);
+}
+
+#[tokio::test]
+async fn a_hold_for_a_new_life_outlasts_the_ended_object() {
+    let world = World::new(NODE);
+    world.set(&[NODE, &object(&name(1), 1, 600, ENDED)]);
+    let tracker = world.tracker(Settings::default());
+    hold(&tracker, &name(1), demand(600)).await.commit();
+    assert_eq!(tracker.report().free.cpu_millis, 400);
+    assert_eq!(lock(&tracker.holds).len(), 1);
+    world.set(&[NODE, &object(&name(1), 2, 600, "")]);
+    assert_eq!(tracker.report().free.cpu_millis, 400);
+    assert_eq!(lock(&tracker.holds).len(), 0);
+}
+
+#[tokio::test]
+async fn a_pod_that_has_its_node_is_not_counted_beside_its_hold() {
+    let world = World::new(NODE);
+    let tracker = world.tracker(Settings::default());
+    hold(&tracker, &name(1), demand(600)).await.commit();
+    let pod = format!(
+        "kind: Pod\nmetadata: {{name: p, namespace: {}}}\nspec: {{nodeName: one, containers: [{{name: c, resources: {{requests: {{cpu: 600m}}}}}}]}}",
+        name(1).namespace()
+    );
+    world.set(&[NODE, &pod]);
+    assert_eq!(tracker.report().free.cpu_millis, 400);
+}
+
+#[tokio::test]
+async fn the_second_for_a_name_waits_for_the_outcome_of_the_first() {
+    let tracker = World::new(NODE).tracker(Settings::default());
+    let (a, d) = (name(1), demand(100));
+    for commit in [false, true] {
+        let first = hold(&tracker, &a, d).await;
+        let mut second = tracker.hold(&a, &d);
+        assert!(futures::poll!(&mut second).is_pending());
+        if commit { first.commit() } else { drop(first) }
+        assert!(matches!(second.await, Ok(Held::LookAgain)));
+    }
+    // Committed and not yet seen: look again as well, after a moment.
+    assert!(matches!(tracker.hold(&a, &d).await, Ok(Held::LookAgain)));
+    assert_eq!(tracker.report().free.cpu_millis, 900);
+    // An object that the watch never shows does not hold its room for ever.
+    lock(&tracker.holds).settle(&Lives::new(), Instant::now() + FORGOTTEN_AFTER);
+    assert_eq!(tracker.report().free.cpu_millis, 1000);
+}
+
+#[tokio::test]
+async fn waiters_and_holds_are_bounded() {
+    let tracker = World::new(NODE).tracker(Settings::default());
+    let (a, nothing) = (name(0), Demand::default());
+    let first = hold(&tracker, &a, nothing).await;
+    let mut waiting: Vec<_> = (0..WAITERS_MAX).map(|_| tracker.hold(&a, &nothing)).collect();
+    for waiter in &mut waiting {
+        assert!(futures::poll!(waiter).is_pending());
+    }
+    assert_eq!(tracker.hold(&a, &nothing).await.err().unwrap().code, Code::Busy);
+    // Who leaves makes room.
+    waiting.pop();
+    let mut next = tracker.hold(&a, &nothing);
+    assert!(futures::poll!(&mut next).is_pending());
+    drop((first, waiting, next));
+
+    let mut holds = Vec::new();
+    for n in 0..u32::try_from(HOLDS_MAX).unwrap() {
+        holds.push(hold(&tracker, &name(n), nothing).await);
+    }
+    assert_eq!(tracker.hold(&name(5000), &nothing).await.err().unwrap().code, Code::Busy);
+    holds.pop();
+    hold(&tracker, &name(5000), nothing).await;
+}
+
+#[tokio::test]
+async fn nothing_is_admitted_before_the_caches_are_read() {
+    let synced = Arc::new(AtomicBool::new(false));
+    let asked = synced.clone();
+    let tracker =
+        Tracker::of(Settings::default(), Box::new(|| seen(NODE)), Arc::new(move || asked.load(Ordering::SeqCst)));
+    let refusal = tracker.fits(&demand(1)).unwrap_err();
+    assert_eq!((refusal.code, refusal.retry_after.is_some()), (Code::NotSynced, true));
+    assert_eq!(tracker.hold(&name(1), &demand(1)).await.err().unwrap().code, Code::NotSynced);
+    synced.store(true, Ordering::SeqCst);
+    assert!(tracker.fits(&demand(1)).is_ok());
+}
+
+#[test]
+fn a_report_tells_what_is_free_kinds_of_nodes_and_storage() {
+    let nodes: Vec<String> = (1..=40)
+        .map(|n| NODE.replace("name: one", &format!("name: n{n}")).replace("cpu: '1'", &format!("cpu: '{}'", n.min(36))))
+        .collect();
+    let world = World::new("");
+    world.set(&nodes.iter().map(String::as_str).collect::<Vec<_>>());
+    let settings = Settings {
+        max_memory: Some(100 * MIB),
+        storage: Some(7),
+        reserve: Resources { cpu_millis: 100, ..Resources::default() },
+        ..Settings::default()
+    };
+    let report = world.tracker(settings.clone()).report();
+    assert_eq!(report.free.cpu_millis, (1..=40).map(|n: u64| n.min(36) * 1000 - 100).sum::<u64>());
+    assert_eq!((report.free.memory, report.storage), (100 * MIB, Some(7)));
+    assert_eq!(report.shapes.len(), SHAPES_MAX);
+    assert_eq!((report.shapes[0].count, report.shapes[0].free.cpu_millis), (5, 35_900));
+    assert_eq!((report.shapes[31].count, report.shapes[31].free.cpu_millis), (1, 4_900));
+    assert!(!report.images_may_run_as_root);
+
+    world.set(&[&format!("{NODE}  runtimeHandlers: [{{features: {{userNamespaces: true}}}}]\n")]);
+    assert!(world.tracker(settings.clone()).report().images_may_run_as_root);
+    assert!(!world.tracker(Settings { force_restricted: true, ..settings }).report().images_may_run_as_root);
+}
+
+#[test]
+fn refusals_name_what_blocks() {
+    let tracker = World::new(NODE).tracker(Settings { storage: Some(10 * MIB), ..Settings::default() });
+    let refusals: Vec<_> = [
+        demand(2000),
+        Demand { replicas: 2, ..demand(600) },
+        Demand { storage: 11 * MIB, ..demand(1) },
+        Demand { per_replica: Resources { memory: u64::MAX, ..demand(1).per_replica }, ..demand(1) },
+    ]
+    .iter()
+    .map(|demand| tracker.fits(demand).unwrap_err().to_string())
+    .collect();
+    let none = World::new(NODE).tracker(Settings::default());
+    let unoffered = none.fits(&Demand { storage: 1, ..demand(1) }).unwrap_err().to_string();
+    insta::assert_yaml_snapshot!((refusals, unoffered));
+}
