@@ -15,5 +15,5 @@ pub use status::*;
 
 /// Finalizer: our own, in the object from its first write.
 pub const FINALIZER: &str = "apocryph.network/pod";
-/// Annotation: the life whose namespace the controller is about to make, or has made.
+/// Annotation: the life whose namespace the controller has made; set before anything is put into the namespace.
 pub const BUILT: &str = "apocryph.network/built";

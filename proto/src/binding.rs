@@ -35,7 +35,11 @@ pub fn leaf(question: &Question<'_>) -> Hash {
 }
 
 fn node(left: &Hash, right: &Hash) -> Hash {
-    Sha256::new_with_prefix([1]).chain_update(left).chain_update(right).finalize().into()
+    Sha256::new_with_prefix([1])
+        .chain_update(left)
+        .chain_update(right)
+        .finalize()
+        .into()
 }
 
 /// RFC 6962 section 2.1: where a list of more than one leaf is split.

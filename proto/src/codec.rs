@@ -54,7 +54,10 @@ pub enum Error {
 impl<Out, In> Codec<Out, In> {
     /// `read_limit`: bytes of one incoming message.
     pub fn new(read_limit: usize) -> Self {
-        Codec { read_limit, messages: PhantomData }
+        Codec {
+            read_limit,
+            messages: PhantomData,
+        }
     }
 }
 
@@ -65,7 +68,10 @@ impl<Out: Message, In> Encoder for Codec<Out, In> {
     fn encode(&mut self, message: Out, to: &mut BytesMut) -> Result<(), Error> {
         let size = message.encoded_len();
         if size > crate::limits::MESSAGE_MAX {
-            return Err(Error::Unsendable { size, limit: crate::limits::MESSAGE_MAX });
+            return Err(Error::Unsendable {
+                size,
+                limit: crate::limits::MESSAGE_MAX,
+            });
         }
         let mut length = encode::usize_buffer();
         let length = encode::usize(size, &mut length);
@@ -86,7 +92,10 @@ impl<Out, In: Incoming> Decoder for Codec<Out, In> {
             Err(other) => return Err(Error::Length(other)),
         };
         if declared > self.read_limit {
-            return Err(Error::TooLarge { declared, limit: self.read_limit });
+            return Err(Error::TooLarge {
+                declared,
+                limit: self.read_limit,
+            });
         }
         if from.len() < header + declared {
             // Nothing is reserved: memory grows with what arrives, not with what is promised.

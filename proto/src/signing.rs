@@ -71,12 +71,17 @@ pub fn recover(digest: [u8; 32], signature: &[u8]) -> Result<[u8; 20], Signature
         1 | 28 => true,
         _ => return Err(SignatureError::Malformed),
     };
-    let signature =
-        Signature::new(U256::from_be_slice(&bytes[..32]), U256::from_be_slice(&bytes[32..64]), odd_y);
+    let signature = Signature::new(
+        U256::from_be_slice(&bytes[..32]),
+        U256::from_be_slice(&bytes[32..64]),
+        odd_y,
+    );
     if signature.normalize_s().is_some() {
         return Err(SignatureError::HighS);
     }
-    let address = signature.recover_address_from_prehash(&B256::from(digest)).map_err(|_| SignatureError::Unrecoverable)?;
+    let address = signature
+        .recover_address_from_prehash(&B256::from(digest))
+        .map_err(|_| SignatureError::Unrecoverable)?;
     Ok(address.into_array())
 }
 

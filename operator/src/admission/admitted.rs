@@ -25,11 +25,16 @@ pub struct AdmittedRequest {
     pub pod: Complete,
     /// resourceVersion of the ended object that this replaces; `None`: there is no object.
     pub replaces: Option<String>,
+    /// Of the session, for log and object.
+    pub request_id: String,
 }
 
 impl std::fmt::Debug for AdmittedRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AdmittedRequest").field("name", &self.key.name()).field("life", &self.life).finish_non_exhaustive()
+        f.debug_struct("AdmittedRequest")
+            .field("name", &self.key.name())
+            .field("life", &self.life)
+            .finish_non_exhaustive()
     }
 }
 

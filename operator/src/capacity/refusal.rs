@@ -17,7 +17,9 @@ pub fn not_synced() -> Refusal {
 }
 
 pub fn too_many_holds() -> Refusal {
-    Refusal::new(Code::Busy, "too many requests are being decided").remedy("try again").retry_after(BUSY_RETRY_AFTER)
+    Refusal::new(Code::Busy, "too many requests are being decided")
+        .remedy("try again")
+        .retry_after(BUSY_RETRY_AFTER)
 }
 
 pub fn too_many_waiters() -> Refusal {
@@ -27,14 +29,22 @@ pub fn too_many_waiters() -> Refusal {
 }
 
 pub fn blocked(blocked: Blocked) -> Refusal {
-    let Blocked { resource, scope, wanted, most, never } = blocked;
+    let Blocked {
+        resource,
+        scope,
+        wanted,
+        most,
+        never,
+    } = blocked;
     let name = resource.as_str();
     let (wanted, most) = (amount(resource, wanted), amount(resource, most));
     let message = match (scope, never) {
         (Scope::NotOffered, _) => format!("{name} is not offered here; the pod wants {wanted}"),
         (Scope::NoNodes, _) => "no node takes tenants now".to_owned(),
         (Scope::Node, true) => {
-            format!("one replica wants {wanted} of {name} together with what else it asks for; the most on any node is {most}")
+            format!(
+                "one replica wants {wanted} of {name} together with what else it asks for; the most on any node is {most}"
+            )
         }
         (Scope::Node, false) => {
             format!("one replica wants {wanted} of {name}; at most {most} is free on a node that has the rest")
@@ -43,27 +53,51 @@ pub fn blocked(blocked: Blocked) -> Refusal {
         (Scope::Whole, false) => format!("the pod wants {wanted} of {name}; {most} is left to rent out"),
     };
     let (code, remedy) = match (scope, never) {
-        (Scope::NotOffered, _) => (Code::StorageNotOffered, "leave out the volumes, or take another provider".to_owned()),
-        (Scope::NoNodes, _) => (Code::InsufficientCapacity, "try again later, or take another provider".to_owned()),
-        (_, true) => (Code::LargerThanAnyNode, format!("ask for less {name}, or take another provider")),
-        (_, false) if resource == Resource::Pods => {
-            (Code::InsufficientCapacity, "try again later, or take another provider".to_owned())
-        }
-        (_, false) => {
-            (Code::InsufficientCapacity, format!("ask for less {name}, try again later, or take another provider"))
-        }
+        (Scope::NotOffered, _) => (
+            Code::StorageNotOffered,
+            "leave out the volumes, or take another provider".to_owned(),
+        ),
+        (Scope::NoNodes, _) => (
+            Code::InsufficientCapacity,
+            "try again later, or take another provider".to_owned(),
+        ),
+        (_, true) => (
+            Code::LargerThanAnyNode,
+            format!("ask for less {name}, or take another provider"),
+        ),
+        (_, false) if resource == Resource::Pods => (
+            Code::InsufficientCapacity,
+            "try again later, or take another provider".to_owned(),
+        ),
+        (_, false) => (
+            Code::InsufficientCapacity,
+            format!("ask for less {name}, try again later, or take another provider"),
+        ),
     };
     let refusal = Refusal::new(code, message).remedy(remedy).resource(name);
-    if code == Code::InsufficientCapacity { refusal.retry_after(FULL_RETRY_AFTER) } else { refusal }
+    if code == Code::InsufficientCapacity {
+        refusal.retry_after(FULL_RETRY_AFTER)
+    } else {
+        refusal
+    }
 }
 
 /// As people write it: `1.5 cores`, `512 MiB`, `3`.
 fn amount(resource: Resource, amount: u64) -> String {
     match resource {
-        Resource::Cpu => format!("{} {}", decimal(amount, 1000), if amount == 1000 { "core" } else { "cores" }),
+        Resource::Cpu => format!(
+            "{} {}",
+            decimal(amount, 1000),
+            if amount == 1000 { "core" } else { "cores" }
+        ),
         Resource::Pods => amount.to_string(),
         Resource::Memory | Resource::EphemeralStorage | Resource::Storage => {
-            let units = [("TiB", 1u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+            let units = [
+                ("TiB", 1u64 << 40),
+                ("GiB", 1 << 30),
+                ("MiB", 1 << 20),
+                ("KiB", 1 << 10),
+            ];
             match units.into_iter().find(|(_, size)| amount >= *size) {
                 Some((unit, size)) => format!("{} {unit}", decimal(amount, size)),
                 None => format!("{amount} bytes"),
@@ -102,7 +136,15 @@ mod tests {
 
     #[test]
     fn a_verdict_tells_what_is_wanted_what_there_is_and_what_to_do() {
-        let of = |resource, scope, wanted, most, never| blocked(Blocked { resource, scope, wanted, most, never });
+        let of = |resource, scope, wanted, most, never| {
+            blocked(Blocked {
+                resource,
+                scope,
+                wanted,
+                most,
+                never,
+            })
+        };
         let verdicts = [
             of(Resource::Memory, Scope::Node, 2 << 30, 3 << 29, false),
             of(Resource::Cpu, Scope::Node, 64_000, 3_920, true),
@@ -115,7 +157,12 @@ mod tests {
         ];
         let lines: Vec<String> = verdicts
             .iter()
-            .map(|r| format!("{r}; remedy: {}; resource: {:?}; retry after: {:?}", r.remedy, r.resource, r.retry_after))
+            .map(|r| {
+                format!(
+                    "{r}; remedy: {}; resource: {:?}; retry after: {:?}",
+                    r.remedy, r.resource, r.retry_after
+                )
+            })
             .collect();
         insta::assert_yaml_snapshot!(lines);
     }

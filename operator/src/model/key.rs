@@ -99,7 +99,10 @@ mod tests {
 
     #[test]
     fn name_and_namespace_have_the_form_the_policies_hold_us_to() {
-        let key = PodKey { publisher: Publisher([1; 20]), pod_id: PodId([2; 32]) };
+        let key = PodKey {
+            publisher: Publisher([1; 20]),
+            pod_id: PodId([2; 32]),
+        };
         let name = key.name();
         assert_eq!(name.as_str().len(), NAME_LEN);
         assert_eq!(PodName::parse(name.as_str()), Some(name.clone()));

@@ -46,7 +46,10 @@ impl Complete {
             .map(|container| Resources {
                 cpu_millis: container.requests.cpu_millis.unwrap_or(defaults.requests.cpu_millis),
                 memory: container.requests.memory.unwrap_or(defaults.requests.memory),
-                ephemeral_storage: container.requests.ephemeral_storage.unwrap_or(defaults.requests.ephemeral_storage),
+                ephemeral_storage: container
+                    .requests
+                    .ephemeral_storage
+                    .unwrap_or(defaults.requests.ephemeral_storage),
             })
             .collect();
         Complete { manifest, resources }
@@ -54,9 +57,20 @@ impl Complete {
 
     /// What must be free for it; `None` on overflow, which no manifest within the limits reaches.
     pub fn demand(&self) -> Option<Demand> {
-        let per_replica = self.resources.iter().try_fold(Resources::default(), |sum, next| sum.checked_add(*next))?;
-        let storage = self.manifest.volumes().iter().try_fold(0u64, |sum, volume| sum.checked_add(volume.size))?;
-        Some(Demand { replicas: self.manifest.replicas(), per_replica, storage })
+        let per_replica = self
+            .resources
+            .iter()
+            .try_fold(Resources::default(), |sum, next| sum.checked_add(*next))?;
+        let storage = self
+            .manifest
+            .volumes()
+            .iter()
+            .try_fold(0u64, |sum, volume| sum.checked_add(volume.size))?;
+        Some(Demand {
+            replicas: self.manifest.replicas(),
+            per_replica,
+            storage,
+        })
     }
 }
 

@@ -72,7 +72,9 @@ pub enum HoldEnd {
 
 impl Hold {
     pub fn new(release: impl FnOnce(HoldEnd) + Send + Sync + 'static) -> Hold {
-        Hold { release: Some(Box::new(release)) }
+        Hold {
+            release: Some(Box::new(release)),
+        }
     }
 
     /// The object exists.

@@ -1,20 +1,42 @@
 //! The one place that reads and writes pods in the API.
 
+pub mod api;
 pub mod apply;
+pub mod compare;
 pub mod controller;
 pub mod finalize;
 pub mod gateway;
 pub mod gather;
+pub mod metrics;
 pub mod objects;
+pub mod owned;
 pub mod reconcile;
+pub mod staging;
 pub mod status;
 pub mod sweep;
 pub mod validate;
+pub mod view;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
+pub use metrics::Metrics;
+
 /// Field manager of every server-side apply.
 pub const FIELD_MANAGER: &str = "apocryph-provider";
+
+/// The ClusterRole that the operator binds to itself in each tenant's namespace.
+pub const TENANT_ROLE: &str = "apocryph-tenant";
+
+/// Annotations of an ApocryphPod.
+pub mod annotation {
+    pub use apocryph_crd::BUILT;
+    /// The life that was Ready once: from then on no start deadline. In the metadata, since status may get lost.
+    pub const READY: &str = "apocryph.network/ready";
+    /// When the life was asked for (RFC 3339).
+    pub const STARTED: &str = "apocryph.network/started";
+    /// Id of the request that made the life, as in the log.
+    pub const REQUEST_ID: &str = "apocryph.network/request-id";
+}
 
 /// Chart values that shape what a pod becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +79,12 @@ pub enum ExposureKind {
 /// Where tenants may ask for names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dns {
-    Selector { namespace: String, labels: BTreeMap<String, String> },
+    Selector {
+        namespace: String,
+        labels: BTreeMap<String, String>,
+    },
     Addresses(Vec<String>),
 }
+
+/// The time; tests give their own.
+pub type Clock = fn() -> k8s_openapi::jiff::Timestamp;

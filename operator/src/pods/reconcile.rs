@@ -1,1 +1,572 @@
-//! Written by the pods part.
+//! One look at an ApocryphPod: gather what is there, validate what is asked, build, apply the difference, tell the status; or
+//! carry out the end. Idempotent; every look starts from the API alone.
+
+use std::{sync::Arc, time::Duration};
+
+use apocryph_crd::{ApocryphPod, ApocryphPodStatus, FINALIZER, condition};
+use apocryph_proto::outcome::{Class, Code};
+use k8s_openapi::{
+    api::{apps::v1::Deployment, core::v1::Namespace},
+    jiff::{SignedDuration, Timestamp},
+};
+use kube::{
+    Api, Client, CustomResourceExt, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::reflector::ObjectRef,
+};
+
+use super::{
+    Clock, FIELD_MANAGER, Settings, annotation,
+    api::{Failed, ask, found},
+    apply::{self, Applied, Hands, Stop, annotate, apply, is_built, was_ready},
+    finalize,
+    gather::{Written, fresh_namespace, gather, nodes_of},
+    objects::{self, Level, WORKLOAD, namespace},
+    owned::Owned,
+    status::{self, Facts, Finding, Judgement, judge, of_this_life, tell},
+    validate::{Invalid, ValidatedPod, validate},
+};
+use crate::{
+    model::{
+        pod::EndedBy,
+        services::{Capacity, Held},
+    },
+    telemetry::events::Events,
+    watches::Watches,
+};
+
+/// Everything is looked at again by then, whatever was missed.
+pub const RESYNC: Duration = Duration::from_secs(600);
+/// A cache that has not yet seen our own write.
+const SOON: Duration = Duration::from_millis(200);
+/// Rights of a fresh RoleBinding.
+const RIGHTS_RETRY: Duration = Duration::from_millis(500);
+/// An own pod that does not fit asks again.
+const ADMISSION_RETRY: Duration = Duration::from_secs(30);
+
+/// What a look works with.
+pub struct Context {
+    pub client: Client,
+    pub watches: Watches,
+    pub owned: Owned,
+    pub settings: Settings,
+    pub capacity: Arc<dyn Capacity>,
+    pub events: Events,
+    pub written: Written,
+    pub clock: Clock,
+    /// Since when this process looks at pods: nobody's start deadline counts a time in which nobody looked.
+    pub since: Timestamp,
+}
+
+/// What came of a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Something was written in the tenant's namespace.
+    Applied,
+    /// Nothing was to be written there.
+    Unchanged,
+    /// For something that is not an error: rights, an end being carried out, a spec that must change.
+    Waiting,
+    /// The pod has ended.
+    Ended,
+}
+
+impl Outcome {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Applied => "applied",
+            Outcome::Unchanged => "unchanged",
+            Outcome::Waiting => "waiting",
+            Outcome::Ended => "ended",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looked {
+    pub outcome: Outcome,
+    /// Look again then, although nothing changes.
+    pub again: Duration,
+}
+
+impl Looked {
+    pub(super) fn new(outcome: Outcome, again: Duration) -> Looked {
+        Looked {
+            outcome,
+            again: again.min(RESYNC),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Api(#[from] Failed),
+    /// Something else writes the same field.
+    #[error("{kind}{path} does not stay as it was written: something else writes it too")]
+    Contested { kind: &'static str, path: String },
+}
+
+/// How long a failure waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Growing with each failure in a row.
+    Growing,
+    /// The object was changed meanwhile; the cache has the change in a moment.
+    Moment,
+}
+
+impl Error {
+    /// Metric label.
+    pub fn category(&self) -> &'static str {
+        match self {
+            Error::Api(failed) if failed.is_conflict() => "conflict",
+            Error::Api(failed) if failed.is_unknown() => "no_answer",
+            Error::Api(failed) if failed.is_forbidden() => "forbidden",
+            Error::Api(failed) if failed.is_invalid() => "invalid",
+            Error::Api(_) => "refused",
+            Error::Contested { .. } => "contested",
+        }
+    }
+
+    pub fn wait(&self) -> Wait {
+        match self {
+            Error::Api(failed) if failed.is_conflict() => Wait::Moment,
+            _ => Wait::Growing,
+        }
+    }
+}
+
+/// # Errors
+/// The API server did not answer, refused, or something contests what is written. Nothing was ended for it.
+pub async fn reconcile(context: &Context, object: Arc<ApocryphPod>) -> Result<Looked, Error> {
+    let name = object.name_any();
+    if context
+        .written
+        .behind(&name, "ApocryphPod", &name, object.metadata.resource_version.as_deref())
+    {
+        return Ok(Looked::new(Outcome::Waiting, SOON));
+    }
+    if object.spec.end.is_some() {
+        return finalize::finalize(context, object).await;
+    }
+    if object.metadata.deletion_timestamp.is_some() {
+        let ordered = finalize::order(context, &object, Code::DeletedByAdmin, EndedBy::Admin).await?;
+        return finalize::finalize(context, Arc::new(ordered)).await;
+    }
+    let pod = match validate(&object, &context.settings) {
+        Ok(pod) => pod,
+        Err(Invalid { code, message, remedy }) => {
+            return refuse(context, &object, Finding::new(code, message, remedy)).await;
+        }
+    };
+    let object = with_finalizer(context, object).await?;
+    match admit(context, object, &pod).await? {
+        Admission::Admitted(object) => run(context, object, pod).await,
+        Admission::NotYet(looked) => Ok(looked),
+    }
+}
+
+/// Builds what the pod needs and says how it fares.
+async fn run(context: &Context, mut object: Arc<ApocryphPod>, pod: ValidatedPod) -> Result<Looked, Error> {
+    let namespace = match ground(context, &object, &pod).await? {
+        Ground::Free(namespace) => namespace,
+        Ground::Lost => {
+            let ordered = finalize::order(context, &object, Code::NamespaceDeleted, EndedBy::Controller).await?;
+            return finalize::finalize(context, Arc::new(ordered)).await;
+        }
+        Ground::Taken(finding) => {
+            write_status(context, object.clone(), &Judgement::only(finding)).await?;
+            return or_overdue(context, &object, None, Looked::new(Outcome::Waiting, RESYNC)).await;
+        }
+    };
+    let level = namespace
+        .as_ref()
+        .and_then(namespace::level)
+        .unwrap_or_else(|| level(context));
+    let seen = gather(
+        &context.client,
+        &context.watches,
+        &context.owned,
+        &context.written,
+        &context.settings,
+        &pod.name,
+    )
+    .await?;
+    let objects = objects::build(&pod, &context.settings, level);
+    let hands = hands(context);
+    let applied = match apply(&hands, &pod, &mut object, namespace.as_ref(), &seen, objects).await {
+        Ok(applied) => applied,
+        Err(stop) => return stopped(context, object, seen.deployment.as_deref(), stop).await,
+    };
+    let was_ready = was_ready(&object) || of_this_life(&object).is_some_and(|status| status.ready_since.is_some());
+    let nodes = nodes_of(&context.watches, &seen.pods);
+    let judgement = judge(&Facts {
+        pod: &pod,
+        applied: &applied,
+        pods: &seen.pods,
+        claims: &seen.claims,
+        nodes: &nodes,
+        exposure: &context.settings.exposure,
+        before: of_this_life(&object),
+        was_ready,
+        now: hands.now,
+    });
+    if judgement.ready && !apply::was_ready(&object) {
+        // Before the status, which may get lost: from here on no start deadline.
+        let life = object.spec.life.to_string();
+        object = Arc::new(annotate(&hands, &object, annotation::READY, &life).await?);
+    }
+    let object = write_status(context, object, &judgement).await?;
+    let outcome = if applied.wrote {
+        Outcome::Applied
+    } else {
+        Outcome::Unchanged
+    };
+    let looked = Looked::new(outcome, judgement.recheck.unwrap_or(RESYNC));
+    if judgement.ready || was_ready {
+        return Ok(looked);
+    }
+    or_overdue(context, &object, Some(&applied), looked).await
+}
+
+fn hands(context: &Context) -> Hands<'_> {
+    Hands {
+        client: &context.client,
+        settings: &context.settings,
+        written: &context.written,
+        now: (context.clock)(),
+    }
+}
+
+/// Decided when the namespace is made, and kept.
+fn level(context: &Context) -> Level {
+    if context.capacity.report().images_may_run_as_root {
+        Level::Baseline
+    } else {
+        Level::Restricted
+    }
+}
+
+/// Says what is wrong with the spec and waits for a change.
+async fn refuse(context: &Context, object: &Arc<ApocryphPod>, finding: Finding) -> Result<Looked, Error> {
+    write_status(context, object.clone(), &Judgement::only(finding)).await?;
+    Ok(Looked::new(Outcome::Waiting, RESYNC))
+}
+
+/// An object made by kubectl comes without.
+async fn with_finalizer(context: &Context, object: Arc<ApocryphPod>) -> Result<Arc<ApocryphPod>, Error> {
+    if object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+        return Ok(object);
+    }
+    let mut finalizers = object.finalizers().to_vec();
+    finalizers.push(FINALIZER.to_owned());
+    Ok(Arc::new(set_finalizers(context, &object, finalizers).await?))
+}
+
+pub(super) async fn set_finalizers(
+    context: &Context,
+    object: &ApocryphPod,
+    finalizers: Vec<String>,
+) -> Result<ApocryphPod, Failed> {
+    let patch = serde_json::json!({"metadata": {
+        "resourceVersion": object.metadata.resource_version,
+        "finalizers": finalizers,
+    }});
+    patch_object(context, object, patch).await
+}
+
+/// A merge patch of the object (not its status) by its known version.
+pub(super) async fn patch_object(
+    context: &Context,
+    object: &ApocryphPod,
+    patch: serde_json::Value,
+) -> Result<ApocryphPod, Failed> {
+    let name = object.name_any();
+    let by_us = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let api = Api::<ApocryphPod>::all(context.client.clone());
+    let answer = ask(
+        "patch",
+        "ApocryphPod",
+        &name,
+        api.patch(&name, &by_us, &Patch::Merge(patch)),
+    )
+    .await?;
+    context.written.note(&name, &answer);
+    Ok(answer)
+}
+
+enum Admission {
+    Admitted(Arc<ApocryphPod>),
+    NotYet(Looked),
+}
+
+/// What admission asked of a publisher's pod is asked here of an admin's own: capacity. Its name has been checked.
+async fn admit(context: &Context, object: Arc<ApocryphPod>, pod: &ValidatedPod) -> Result<Admission, Error> {
+    let told = of_this_life(&object).and_then(|status| status::condition_of(status, condition::ADMITTED));
+    // What runs was admitted, even if the status got lost.
+    if pod.tag.is_some() || is_built(&object) || told.is_some_and(|admitted| admitted.status == "True") {
+        return Ok(Admission::Admitted(object));
+    }
+    match context.capacity.hold(&pod.name, &pod.demand()).await {
+        Ok(Held::Hold(hold)) => {
+            let said = (
+                true,
+                Code::Accepted,
+                "Name and capacity are as admission would have asked.",
+            );
+            let object = write_admitted(context, object, status::preparing(), said).await?;
+            hold.commit();
+            Ok(Admission::Admitted(object))
+        }
+        Ok(Held::LookAgain) => Ok(Admission::NotYet(Looked::new(Outcome::Waiting, SOON))),
+        Err(refusal) => {
+            let said = (false, refusal.code, refusal.message.as_str());
+            let finding = Finding::new(refusal.code, refusal.message.clone(), refusal.remedy.clone());
+            write_admitted(context, object, finding, said).await?;
+            Ok(Admission::NotYet(Looked::new(Outcome::Waiting, ADMISSION_RETRY)))
+        }
+    }
+}
+
+async fn write_admitted(
+    context: &Context,
+    object: Arc<ApocryphPod>,
+    finding: Finding,
+    (admitted, code, message): (bool, Code, &str),
+) -> Result<Arc<ApocryphPod>, Error> {
+    let now = (context.clock)();
+    let mut status = tell(&object, &Judgement::only(finding), now);
+    let at = status::At {
+        generation: object.metadata.generation,
+        now,
+    };
+    status::set(&mut status.conditions, condition::ADMITTED, admitted, code, message, at);
+    put_status(context, object, status).await
+}
+
+enum Ground {
+    /// Ours, or not yet there.
+    Free(Option<Namespace>),
+    /// The namespace of this life was made and is gone, or going: so are its volumes.
+    Lost,
+    /// Something else is where it would be.
+    Taken(Finding),
+}
+
+/// Where the pod's namespace stands. Decided by a fresh read wherever it is not simply there.
+async fn ground(context: &Context, object: &ApocryphPod, pod: &ValidatedPod) -> Result<Ground, Error> {
+    let space = pod.name.namespace();
+    let going = |namespace: &Namespace| namespace.metadata.deletion_timestamp.is_some();
+    let cached = context.owned.namespaces.get(&ObjectRef::new(&space));
+    let behind = context.written.behind(
+        pod.name.as_str(),
+        "Namespace",
+        &space,
+        cached
+            .as_deref()
+            .and_then(|namespace| namespace.metadata.resource_version.as_deref()),
+    );
+    if is_built(object) {
+        if let Some(namespace) = cached.filter(|namespace| !behind && !going(namespace)) {
+            return Ok(Ground::Free(Some(Arc::unwrap_or_clone(namespace))));
+        }
+        let fresh = fresh_namespace(&context.client, &pod.name).await?;
+        return Ok(match fresh {
+            Some(namespace) if !going(&namespace) => Ground::Free(Some(namespace)),
+            _ => Ground::Lost,
+        });
+    }
+    Ok(match fresh_namespace(&context.client, &pod.name).await? {
+        None => Ground::Free(None),
+        Some(namespace) if going(&namespace) => Ground::Taken(Finding::new(
+            Code::Preparing,
+            "A former namespace of the pod is still going.",
+            "",
+        )),
+        // Made before a crash.
+        Some(namespace) if namespace::is_of(&namespace, pod.name.as_str(), pod.life) => Ground::Free(Some(namespace)),
+        Some(_) => Ground::Taken(Finding::new(
+            Code::PodRefused,
+            format!("The namespace {space} exists and was not made for this life of the pod."),
+            "Ask the provider: the namespace, with what is in it, has to be looked at and deleted by hand.",
+        )),
+    })
+}
+
+/// An apply that did not go through: says why, and fails where the server failed us.
+async fn stopped(
+    context: &Context,
+    object: Arc<ApocryphPod>,
+    deployment: Option<&Deployment>,
+    stop: Stop,
+) -> Result<Looked, Error> {
+    let running = deployment.is_some();
+    let finding = match &stop {
+        Stop::WaitingForRights => Finding::new(
+            Code::WaitingForRights,
+            "The cluster does not yet let the provider act in the new namespace.",
+            "",
+        ),
+        Stop::VolumeLost(volume) => Finding::new(
+            Code::VolumeUnbound,
+            format!("The volume `{volume}` was deleted in the cluster; it is not made again, since it would be empty."),
+            "Ask the provider; or delete the pod and deploy it anew, with an empty volume.",
+        ),
+        Stop::SecretMissing(message) => Finding::new(
+            Code::InvalidSpec,
+            message.clone(),
+            "Put the Secret with the keys env.CONTAINER.NAME into the operator's namespace, or name another one.",
+        ),
+        Stop::Contested { kind, .. } => Finding::new(
+            Code::PodRefused,
+            format!("Something in the cluster changes the pod's {kind} back."),
+            "Ask the provider: an admission webhook or another controller writes the same fields.",
+        ),
+        Stop::Failed(failed) if failed.is_invalid() || failed.is_forbidden() => Finding::new(
+            Code::PodRefused,
+            format!("The cluster refuses the pod's {}.", failed.kind),
+            "Ask the provider: the operator's log says why.",
+        ),
+        // Nothing is known of the pod that was not known before.
+        Stop::Failed(_) => return Err(failure(stop)),
+    };
+    // Whatever runs goes on running and is told of as before.
+    if !running || !matches!(stop, Stop::Contested { .. } | Stop::Failed(_)) {
+        write_status(context, object.clone(), &Judgement::only(finding)).await?;
+    }
+    let looked = match stop {
+        // Bounded by itself: when the grace is over it fails.
+        Stop::WaitingForRights => return Ok(Looked::new(Outcome::Waiting, RIGHTS_RETRY)),
+        Stop::VolumeLost(_) | Stop::SecretMissing(_) => Ok(Looked::new(Outcome::Waiting, ADMISSION_RETRY)),
+        Stop::Contested { .. } | Stop::Failed(_) => Err(failure(stop)),
+    };
+    if overdue(context, &object, deployment).is_some_and(|left| left.is_zero()) && !was_ready(&object) {
+        return give_up(context, &object).await;
+    }
+    looked
+}
+
+fn failure(stop: Stop) -> Error {
+    match stop {
+        Stop::Failed(failed) => Error::Api(failed),
+        Stop::Contested { kind, path } => Error::Contested { kind, path },
+        Stop::WaitingForRights => Error::Contested {
+            kind: "RoleBinding",
+            path: String::new(),
+        },
+        Stop::VolumeLost(name) | Stop::SecretMissing(name) => Error::Contested {
+            kind: "Pod",
+            path: name,
+        },
+    }
+}
+
+/// Looks again when the start deadline is over; ends the pod when it is.
+async fn or_overdue(
+    context: &Context,
+    object: &ApocryphPod,
+    applied: Option<&Applied>,
+    looked: Looked,
+) -> Result<Looked, Error> {
+    if was_ready(object) {
+        return Ok(looked);
+    }
+    match overdue(context, object, applied.map(|applied| applied.deployment.as_ref())) {
+        Some(left) if left.is_zero() => give_up(context, object).await,
+        Some(left) => Ok(Looked::new(looked.outcome, looked.again.min(left))),
+        None => Ok(looked),
+    }
+}
+
+/// What is left of the start deadline. It runs from when the Deployment was made; before there is one, from when the life was
+/// asked for or this process began to look, whichever is later.
+fn overdue(context: &Context, object: &ApocryphPod, deployment: Option<&Deployment>) -> Option<Duration> {
+    let made = deployment
+        .and_then(|deployment| deployment.metadata.creation_timestamp.as_ref())
+        .map(|at| at.0);
+    let asked = object
+        .annotations()
+        .get(annotation::STARTED)
+        .and_then(|at| at.parse::<Timestamp>().ok())
+        .or_else(|| object.metadata.creation_timestamp.as_ref().map(|at| at.0));
+    let from = made.or_else(|| asked.map(|asked| asked.max(context.since)))?;
+    let deadline = SignedDuration::try_from(context.settings.start_deadline).ok()?;
+    let left = deadline - (context.clock)().duration_since(from);
+    Some(Duration::try_from(left.max(SignedDuration::ZERO)).unwrap_or_default())
+}
+
+/// Orders the end `start_timeout`, unless a fresh look shows that the pod made it.
+async fn give_up(context: &Context, object: &ApocryphPod) -> Result<Looked, Error> {
+    let space = format!("{}{}", crate::model::key::NAMESPACE_PREFIX, object.name_any());
+    let api = Api::<Deployment>::namespaced(context.client.clone(), &space);
+    let fresh = found(ask("get", "Deployment", WORKLOAD, api.get(WORKLOAD)).await)?;
+    let available = fresh
+        .and_then(|deployment| deployment.status?.available_replicas)
+        .unwrap_or(0);
+    if available >= object.spec.replicas {
+        return Ok(Looked::new(Outcome::Waiting, SOON));
+    }
+    let ordered = finalize::order(context, object, Code::StartTimeout, EndedBy::Controller).await?;
+    finalize::finalize(context, Arc::new(ordered)).await
+}
+
+pub(super) async fn write_status(
+    context: &Context,
+    object: Arc<ApocryphPod>,
+    judgement: &Judgement,
+) -> Result<Arc<ApocryphPod>, Error> {
+    let status = tell(&object, judgement, (context.clock)());
+    put_status(context, object, status).await
+}
+
+/// Writes the status if it is another one, and an Event if the Ready condition's reason is.
+pub(super) async fn put_status(
+    context: &Context,
+    object: Arc<ApocryphPod>,
+    status: ApocryphPodStatus,
+) -> Result<Arc<ApocryphPod>, Error> {
+    if object.status.as_ref() == Some(&status) {
+        return Ok(object);
+    }
+    let name = object.name_any();
+    let resource = ApocryphPod::api_resource();
+    let patch = serde_json::json!({
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        // Of this object, not of one that took its place.
+        "metadata": {"uid": object.metadata.uid},
+        "status": status,
+    });
+    let api = Api::<ApocryphPod>::all(context.client.clone());
+    let by_us = PatchParams::apply(FIELD_MANAGER).force();
+    let answer = ask(
+        "apply",
+        "ApocryphPod",
+        &name,
+        api.patch_status(&name, &by_us, &Patch::Apply(patch)),
+    )
+    .await?;
+    context.written.note(&name, &answer);
+    let reason =
+        |status: &ApocryphPodStatus| status::condition_of(status, condition::READY).map(|ready| ready.reason.clone());
+    let before = of_this_life(&object).and_then(reason);
+    if let Some(ready) = status::condition_of(&status, condition::READY)
+        && before.as_deref() != Some(ready.reason.as_str())
+    {
+        let code = Code::parse(&ready.reason).unwrap_or(Code::Preparing);
+        tracing::info!(pod = %name, code = %code, "{}", ready.message);
+        context
+            .events
+            .of_pod(&answer, code, &ready.message, is_warning(code))
+            .await;
+    }
+    Ok(Arc::new(answer))
+}
+
+fn is_warning(code: Code) -> bool {
+    !matches!(code.class(), Class::Progress | Class::Ended)
+}

@@ -31,7 +31,10 @@ pub(super) fn quote(value: &str) -> String {
 }
 
 pub(super) fn is_name(text: &str) -> bool {
-    is_lower_or_digit_at_ends(text) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    is_lower_or_digit_at_ends(text)
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 pub(super) fn is_port_name(text: &str) -> bool {
@@ -47,7 +50,9 @@ pub(super) fn is_env_name(text: &str) -> bool {
     match text.as_bytes() {
         [first, rest @ ..] => {
             (first.is_ascii_alphabetic() || *first == b'_')
-                && rest.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+                && rest
+                    .iter()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
         }
         [] => false,
     }

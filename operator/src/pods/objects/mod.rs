@@ -1,1 +1,77 @@
-//! Pure builders, one file per kind: one validated type in, typed objects out; no client, no clock.
+//! From one validated pod to everything that is made of it: pure builders, one file per kind. No client, no clock.
+//!
+//! Names are fixed: each pod has a namespace of its own, so they never meet.
+
+pub mod deployment;
+pub mod limit_range;
+pub mod meta;
+pub mod namespace;
+pub mod network_policy;
+pub mod quantity;
+pub mod resource_quota;
+pub mod role_binding;
+pub mod secret;
+pub mod service;
+pub mod volume;
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{LimitRange, Namespace, PersistentVolumeClaim, ResourceQuota, Service},
+    networking::v1::NetworkPolicy,
+    rbac::v1::RoleBinding,
+};
+
+use super::{Settings, validate::ValidatedPod};
+
+/// Name of the Deployment and of the Service.
+pub const WORKLOAD: &str = "pod";
+/// Name of the ResourceQuota and of the LimitRange.
+pub const ADMITTED: &str = "admitted";
+/// Name of the NetworkPolicy.
+pub const WALLS: &str = "walls";
+
+/// Pod Security level of a tenant's namespace, chosen when it is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// In a user namespace: images may start as root.
+    Baseline,
+    /// Images must not start as root.
+    Restricted,
+}
+
+impl Level {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Level::Baseline => "baseline",
+            Level::Restricted => "restricted",
+        }
+    }
+}
+
+/// Everything that is to be there for a pod, but for the copy of its Secret, whose content no builder knows
+/// (see [`secret::copy`]).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Objects {
+    pub namespace: Namespace,
+    pub role_binding: RoleBinding,
+    pub resource_quota: ResourceQuota,
+    pub limit_range: LimitRange,
+    pub network_policy: NetworkPolicy,
+    pub claims: Vec<PersistentVolumeClaim>,
+    /// `None`: the pod offers no port.
+    pub service: Option<Service>,
+    pub deployment: Deployment,
+}
+
+pub fn build(pod: &ValidatedPod, settings: &Settings, level: Level) -> Objects {
+    Objects {
+        namespace: namespace::build(pod, level),
+        role_binding: role_binding::build(pod, settings),
+        resource_quota: resource_quota::build(pod, settings),
+        limit_range: limit_range::build(pod),
+        network_policy: network_policy::build(pod, settings),
+        claims: volume::build(pod, settings),
+        service: service::build(pod, settings),
+        deployment: deployment::build(pod, settings, level),
+    }
+}

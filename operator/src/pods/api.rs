@@ -1,0 +1,115 @@
+//! One request to the API server: at most four seconds, its failure named by verb, kind and object.
+
+use std::{fmt, future::Future, time::Duration};
+
+/// A request that is not answered by then counts as not answered; a deposed leader's write must not land late.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// HTTP status of a server that asks to come again.
+const TOO_MANY_REQUESTS: u16 = 429;
+
+#[derive(Debug, thiserror::Error)]
+#[error("{verb} {kind} {name}: {cause}")]
+pub struct Failed {
+    pub verb: &'static str,
+    pub kind: &'static str,
+    pub name: String,
+    #[source]
+    pub cause: Cause,
+}
+
+#[derive(Debug)]
+pub enum Cause {
+    /// Whether it was carried out is not known.
+    NoAnswer(String),
+    /// The server answered that it did not, and why.
+    Refused(Box<kube::core::Status>),
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::NoAnswer(why) => write!(f, "no answer: {why}"),
+            Cause::Refused(status) => write!(f, "{} ({})", status.message, status.code),
+        }
+    }
+}
+
+impl std::error::Error for Cause {}
+
+impl Failed {
+    fn status(&self) -> Option<&kube::core::Status> {
+        match &self.cause {
+            Cause::NoAnswer(_) => None,
+            Cause::Refused(status) => Some(status),
+        }
+    }
+
+    fn code(&self) -> Option<u16> {
+        self.status().map(|status| status.code)
+    }
+
+    /// The server's own words.
+    pub fn message(&self) -> String {
+        match &self.cause {
+            Cause::NoAnswer(why) => why.clone(),
+            Cause::Refused(status) => status.message.clone(),
+        }
+    }
+
+    pub fn is_not_found(&self) -> bool {
+        self.code() == Some(404)
+    }
+
+    /// AlreadyExists or a resourceVersion that is no longer the current one.
+    pub fn is_conflict(&self) -> bool {
+        self.code() == Some(409)
+    }
+
+    pub fn is_forbidden(&self) -> bool {
+        self.code() == Some(403)
+    }
+
+    /// The object itself is refused: the same object never passes.
+    pub fn is_invalid(&self) -> bool {
+        matches!(self.code(), Some(400 | 422))
+    }
+
+    /// Whether it was carried out is not known, or the server asks to come again.
+    pub fn is_unknown(&self) -> bool {
+        match self.code() {
+            None => true,
+            Some(code) => code >= 500 || code == TOO_MANY_REQUESTS || code == 408,
+        }
+    }
+}
+
+/// Runs one request. `name` is for people.
+pub async fn ask<T>(
+    verb: &'static str,
+    kind: &'static str,
+    name: &str,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, Failed> {
+    let cause = match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+        Ok(Ok(answer)) => return Ok(answer),
+        Ok(Err(kube::Error::Api(status))) => Cause::Refused(status),
+        Ok(Err(error)) => Cause::NoAnswer(error.to_string()),
+        Err(_) => Cause::NoAnswer(format!("none within {} s", REQUEST_TIMEOUT.as_secs())),
+    };
+    Err(Failed {
+        verb,
+        kind,
+        name: name.to_owned(),
+        cause,
+    })
+}
+
+/// Not found is an answer.
+pub fn found<T>(answer: Result<T, Failed>) -> Result<Option<T>, Failed> {
+    match answer {
+        Ok(object) => Ok(Some(object)),
+        Err(failed) if failed.is_not_found() => Ok(None),
+        Err(failed) => Err(failed),
+    }
+}

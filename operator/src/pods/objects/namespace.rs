@@ -1,0 +1,53 @@
+//! A namespace per pod, with the Pod Security level that holds everything in it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+
+use super::{Level, meta};
+use crate::pods::validate::ValidatedPod;
+
+/// Label that decides; the other two only tell.
+pub const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+/// Annotation: the life that the namespace was made for. One of an earlier life, with its volumes, is not taken over.
+pub const LIFE: &str = "apocryph.network/life";
+const MODES: [&str; 3] = ["enforce", "audit", "warn"];
+
+pub fn build(pod: &ValidatedPod, level: Level) -> Namespace {
+    let mut labels = meta::labels(pod);
+    for mode in MODES {
+        labels.insert(format!("pod-security.kubernetes.io/{mode}"), level.as_str().to_owned());
+        // Later versions of a level only forbid more.
+        labels.insert(
+            format!("pod-security.kubernetes.io/{mode}-version"),
+            "latest".to_owned(),
+        );
+    }
+    meta::hashed(Namespace {
+        metadata: ObjectMeta {
+            name: Some(pod.name.namespace()),
+            labels: Some(labels),
+            annotations: Some(BTreeMap::from([(LIFE.to_owned(), pod.life.to_string())])),
+            ..ObjectMeta::default()
+        },
+        ..Namespace::default()
+    })
+}
+
+/// The level that a namespace was made with; `None`: none that we give.
+pub fn level(namespace: &Namespace) -> Option<Level> {
+    let label = namespace.metadata.labels.as_ref()?.get(ENFORCE)?;
+    [Level::Baseline, Level::Restricted]
+        .into_iter()
+        .find(|level| level.as_str() == label)
+}
+
+/// Was it made for this pod in this life?
+pub fn is_of(namespace: &Namespace, pod: &str, life: i64) -> bool {
+    let has = |map: &Option<BTreeMap<String, String>>, key: &str, value: &str| {
+        map.as_ref()
+            .and_then(|map| map.get(key))
+            .is_some_and(|there| there == value)
+    };
+    has(&namespace.metadata.labels, meta::POD, pod) && has(&namespace.metadata.annotations, LIFE, &life.to_string())
+}
