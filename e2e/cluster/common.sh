@@ -110,6 +110,7 @@ print_env() {
 
 logs() {
   if [ $# -gt 0 ]; then
+    [ -f "$LOGS/$1.log" ] || die "no log of $1" "cluster logs lists them"
     cat "$LOGS/$1.log"
   else
     [ -d "$LOGS" ] || die "no logs: the cluster is not up" "cluster up"

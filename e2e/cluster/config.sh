@@ -12,6 +12,7 @@ write_config() {
 
 # Containers and volumes live at the usual places, which are the node's own (NODE_PRIVATE_DIRS) and which a pod in a user
 # namespace can walk to; the state folder may be below a home folder that only root may enter.
+# disable_apparmor: a profile would stay loaded in this machine's kernel.
 # restrict_oom_score_adj: where this machine's root lacks CAP_SYS_RESOURCE, every pod fails without it.
 containerd_config() {
   cat <<TOML
@@ -34,6 +35,7 @@ sandbox = "$PAUSE_IMAGE"
 
 [plugins."io.containerd.cri.v1.runtime"]
 restrict_oom_score_adj = true
+disable_apparmor = true
 netns_mounts_under_state_dir = true
 
 [plugins."io.containerd.cri.v1.runtime".cni]

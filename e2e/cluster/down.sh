@@ -55,12 +55,12 @@ remove_cgroups() {
 
 restore_sysctls() {
   local line
-  # after a reboot the machine has its own values already
-  [ "$(cat "$STATE/boot-id" 2>/dev/null)" = "$(cat /proc/sys/kernel/random/boot_id)" ] || return 0
-  [ -f "$STATE/sysctls" ] || return 0
+  [ -f "$SYSCTL_NOTE" ] || return 0
+  ! others_run || return 0
   while read -r line; do
     [ "$(sysctl -n "${line%%=*}" 2>/dev/null)" = "${line#*=}" ] || sysctl -qw "$line" || true
-  done <"$STATE/sysctls"
+  done <"$SYSCTL_NOTE"
+  rm -f "$SYSCTL_NOTE"
 }
 
 # Mounts are made in the node's own mount namespace and go with it; this is for what someone mounted by hand.
@@ -70,10 +70,15 @@ unmount_strays() {
   done
 }
 
+# Removing a folder that another cluster has mounted over would take the mount away from it.
 remove_made_folders() {
   local dir
-  [ -f "$STATE/made-folders" ] || return 0
+  [ -f "$FOLDER_NOTE" ] || return 0
+  ! others_run || return 0
   while read -r dir; do
     rmdir "$dir" 2>/dev/null || true
-  done <"$STATE/made-folders"
+  done <"$FOLDER_NOTE"
+  rm -f "$FOLDER_NOTE"
 }
+
+others_run() { ip -o -d link | grep -F 'alias apocryph cluster in' | grep -vF "$HOST_LINK@" >/dev/null; }

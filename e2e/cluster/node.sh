@@ -11,6 +11,9 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$HERE/common.sh"
 export PATH=$PROGRAM_PATH:$PATH
 
+# a login shell's 1024 open files are not enough for 200 pods
+ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -H -n)"
+
 private_places() {
   mount --make-rshared /
   local dir own
@@ -78,7 +81,7 @@ node_agents() {
   start kubelet --config="$STATE/kubelet.yaml" --kubeconfig="$STATE/kubelet.kubeconfig" --hostname-override="$NODE" \
     --node-ip="$NODE_ADDRESS"
   start kube-proxy --kubeconfig="$STATE/proxy.kubeconfig" --hostname-override="$NODE" --proxy-mode=nftables \
-    --cluster-cidr="$POD_NETWORK" --conntrack-max-per-core=0 --healthz-bind-address=127.0.0.1:10256
+    --cluster-cidr="$POD_NETWORK" --conntrack-max-per-core=0 --healthz-bind-address="$NODE_ADDRESS:10256"
 }
 
 # An end that nobody asked for is written down for `up` and `status`.

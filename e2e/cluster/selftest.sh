@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tries the cluster: pods, Services, user namespaces, volumes, a killed run, and that nothing is left at the end.
 # (wget -T of Debian's busybox crashes, hence timeout.)
-# It needs the cluster to be down when it begins.
+# It needs the cluster to be down (APOCRYPH_CLUSTER_SLOT=1 runs it beside another one that is left alone meanwhile) when it begins.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -24,14 +24,15 @@ machine() {
   echo "nft: $(nft list ruleset | sha256sum)"
   echo "namespaces: $(find /run/netns -mindepth 1 2>/dev/null | sort | tr '\n' ' ')"
   echo "cgroups: $(find /sys/fs/cgroup -maxdepth 3 -name "$CGROUP*" | tr '\n' ' ')"
-  echo "processes: $(processes_of_cache | wc -l)"
+  echo "processes: $(node_processes | wc -l)"
   for key in "${MACHINE_SYSCTLS[@]}"; do echo "$key=$(sysctl -n "$key" 2>/dev/null || true)"; done
   find "${NODE_PRIVATE_DIRS[@]}" -maxdepth 0 2>/dev/null || true
-  ls -d "$STATE" 2>/dev/null || true
+  ls -d "$STATE" "$SYSCTL_NOTE" 2>/dev/null || true
 }
 
-processes_of_cache() {
-  find /proc -maxdepth 2 -path '/proc/[0-9]*/exe' -lname "$CACHE/*" 2>/dev/null || true
+# The node's programs and containerd's shims all have the state folder in their arguments.
+node_processes() {
+  { grep -lF "$STATE/" /proc/[0-9]*/cmdline 2>/dev/null || true; } | grep -v "/proc/$$/" || true
 }
 
 kubectl() { "$KUBERNETES_BIN/kubectl" --kubeconfig="$ADMIN_KUBECONFIG" "$@"; }

@@ -21,6 +21,7 @@ tools() {
   build containerd "$CONTAINERD_VERSION" "about 1 min cold" "$CONTAINERD_BIN" build_containerd
   build runc "$RUNC_VERSION" "about 10 s cold" "$RUNC_BIN" build_runc
   build helm "$HELM_VERSION" "about 1 min cold" "$HELM_BIN" build_helm
+  say "all programs are there: $CACHE"
 }
 
 tools_present() {

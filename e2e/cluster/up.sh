@@ -21,10 +21,13 @@ up() {
 }
 
 healthy() {
+  own_process "$NODE_PID_FILE" >/dev/null && [ -e "$STATE/ready" ] && all_programs && node_ready
+}
+
+all_programs() {
   local name
-  own_process "$NODE_PID_FILE" >/dev/null || return 1
+  [ ! -s "$STATE/ended" ] || return 1
   for name in "${NODE_PROGRAMS[@]}"; do program_pid "$name" >/dev/null || return 1; done
-  [ -e "$STATE/ready" ] && node_ready
 }
 
 refuse_collisions() {
@@ -33,7 +36,8 @@ refuse_collisions() {
     "set APOCRYPH_CLUSTER_DIR to a shorter one"
   if ip link show "$HOST_LINK" >/dev/null 2>&1; then
     die "the network device $HOST_LINK exists: another cluster of this kind runs here" \
-      "with its APOCRYPH_CLUSTER_DIR set as it was for its 'up': cluster down" "$(ip -d link show "$HOST_LINK" | grep alias || true)"
+      "$(ip -d link show "$HOST_LINK" | grep -o 'alias .*' || true)" \
+      "stop it (with APOCRYPH_CLUSTER_DIR set as for its 'up'), or run beside it: APOCRYPH_CLUSTER_SLOT=1"
   fi
   route=$(ip route show root "$NODE_NETWORK")
   [ -z "$route" ] || die "this machine already uses $NODE_NETWORK: $route" "change the addresses in settings.sh"
@@ -55,11 +59,12 @@ start_node() {
 # What is changed on the machine is written down first, so that the next `down` can put it back even after a crash.
 note_machine() {
   local key file
-  cat /proc/sys/kernel/random/boot_id >"$STATE/boot-id"
+  [ ! -e "$SYSCTL_NOTE" ] || return 0
   for key in "${MACHINE_SYSCTLS[@]}"; do
     file=/proc/sys/${key//.//}
     [ ! -r "$file" ] || echo "$key=$(cat "$file")"
-  done >"$STATE/sysctls"
+  done >"$SYSCTL_NOTE.new"
+  mv "$SYSCTL_NOTE.new" "$SYSCTL_NOTE"
 }
 
 make_private_mountpoints() {
@@ -71,7 +76,7 @@ make_private_mountpoints() {
       echo "$missing"
       missing=$(dirname "$missing")
     done
-  done >"$STATE/made-folders"
+  done >>"$FOLDER_NOTE"
   mkdir -p "${NODE_PRIVATE_DIRS[@]}"
 }
 
@@ -162,26 +167,33 @@ await() { # TEXT SECONDS COMMAND...: stops early when a program has ended
 }
 
 wait_for_node() {
-  await "API server" 120 kubectl_admin get --raw /readyz || return 1
+  await "API server" 120 kubectl_admin get --raw /readyz --request-timeout=2s || return 1
   storage_class | kubectl_admin apply -f - >"$LOGS/storage-class.log" 2>&1 || return 1
   await "containerd" 60 ctr_k8s version || return 1
   pause_image || return 1
   await "node ready" 120 node_ready || return 1
   await "service accounts" 60 kubectl_admin get serviceaccount default || return 1
-  await "kube-proxy" 10 program_pid kube-proxy || return 1
+  await "kube-proxy" 30 busybox wget -q -O /dev/null "http://$NODE_ADDRESS:10256/healthz" || return 1
+  await "every program" 10 all_programs || return 1
   node_user_namespaces || say "note: this node has no user namespaces for pods (kernel or runtime too old?)"
   : >"$STATE/ready"
 }
 
+# Who ended tells most; when all live, the kubelet knows why the node is not ready.
 explain_failure() {
-  local name
+  local name shown=''
   [ ! -s "$STATE/ended" ] || sed 's/^/  /' "$STATE/ended" >&2
   for name in node "${NODE_PROGRAMS[@]}"; do
-    ! program_pid "$name" >/dev/null || continue
-    [ -s "$LOGS/$name.log" ] || continue
-    say "the end of $name's log:"
-    tail -n 8 "$LOGS/$name.log" | cut -c1-300 | sed 's/^/  | /' >&2
+    if [ ! -s "$LOGS/$name.log" ] || program_pid "$name" >/dev/null; then continue; fi
+    show_log_end "$name"
+    [ "$name" = node ] || shown=yes
   done
+  [ -n "$shown" ] || [ ! -s "$LOGS/kubelet.log" ] || show_log_end kubelet
+}
+
+show_log_end() {
+  say "the end of $1's log:"
+  tail -n 8 "$LOGS/$1.log" | cut -c1-300 | sed 's/^/  | /' >&2
 }
 
 stop_node_keeping_logs() {
