@@ -68,7 +68,6 @@ impl Gate {
 pub struct FrontDoor {
     /// The admin's word (chart value `cordon`).
     pub cordoned: bool,
-    pub synced: watch::Receiver<bool>,
     pub walls: watch::Receiver<Walls>,
     pub prices: Arc<dyn Prices>,
 }
@@ -78,10 +77,6 @@ impl Door for FrontDoor {
         if self.cordoned {
             return Err(Refusal::new(Code::Cordoned, "this provider takes no new pods: its admin has closed the door")
                 .retry_after(DOOR_RETRY_AFTER));
-        }
-        if !*self.synced.borrow() {
-            return Err(Refusal::new(Code::NotSynced, "this provider has just started and is still reading what runs")
-                .retry_after(5));
         }
         if let Walls::Down { why } = &*self.walls.borrow() {
             return Err(Refusal::new(Code::WallsMissing, format!("this provider's own walls are not in place: {why}"))

@@ -25,6 +25,7 @@ use crate::{
     args::{Config, ipv6_available},
     client,
     lease::{self, Elector},
+    pods,
     ready::Gates,
     telemetry::{admin, metrics::Metrics},
 };
@@ -98,7 +99,7 @@ struct Process {
     config: Config,
     gates: Gates,
     metrics: Metrics,
-    libp2p_metrics: libp2p::metrics::Metrics,
+    pods_metrics: pods::Metrics,
     /// The order to go down.
     stop: CancellationToken,
 }
@@ -111,9 +112,9 @@ pub async fn run(config: Config) -> Result<(), Failure> {
 
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
+    let pods_metrics = pods::Metrics::register(registry.sub_registry_with_prefix("apocryph"));
     let libp2p_metrics = libp2p::metrics::Metrics::new(&mut registry);
-    let gates = Gates::default();
-    let process = Process { config, gates, metrics, libp2p_metrics, stop: stop.clone() };
+    let process = Process { config, gates: Gates::default(), metrics, pods_metrics, stop };
 
     // First of all, so that probes are answered whatever else takes its time.
     let listener = admin_listener(process.config.admin_port).await?;
@@ -121,48 +122,60 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     parts.result("the admin listener", admin::serve(listener, Arc::new(registry), move || report.report()));
 
     tokio::select! {
-        outcome = lead(process) => outcome,
+        outcome = lead(process, libp2p_metrics) => outcome,
         failure = parts.ended() => Err(failure),
     }
 }
 
 /// From standby to the end.
-async fn lead(process: Process) -> Result<(), Failure> {
+async fn lead(process: Process, libp2p_metrics: libp2p::metrics::Metrics) -> Result<(), Failure> {
     let stop = process.stop.clone();
     let kube_config = kube::Config::infer().await?;
     let client = client::connect(kube_config.clone()).map_err(Failure::Client)?;
     // Nothing is held and nobody is served yet: going down is returning.
     let Some(standby) = stop.run_until_cancelled(standby::start(&process, client.clone())).await else { return Ok(()) };
-    let standby = standby?;
+    let mut standby = standby?;
 
     let (elector, mut claims) = Elector::new(client, process.config.lease.clone());
-    // Told last, after the drain: the lease is renewed until then.
+    // Given last, after the drain: the lease is renewed until then.
     let release = CancellationToken::new();
     let mut election = tokio::spawn(elector.run(release.clone()));
     let claim = tokio::select! {
-        lost = &mut election => return Err(ended_election(lost)),
+        ended = &mut election => return Err(election_ended(ended)),
         failure = standby.ended() => return Err(failure),
-        () = stop.cancelled() => return Ok(()),
+        () = stop.cancelled() => None,
         claim = claims.wait_for(Option::is_some) => claim.ok().and_then(|claim| claim.clone()),
     };
-    let Some(claim) = claim else { return Err(ended_election(election.await)) };
-    process.metrics.lease_held(true);
-
-    let leader_client = client::connect_leader(kube_config, claim).map_err(Failure::Client)?;
-    let outcome = tokio::select! {
-        lost = &mut election => return Err(ended_election(lost)),
-        outcome = leader::run(&process, standby, leader_client) => outcome,
-    };
-    process.metrics.lease_held(false);
-    // Given back after a failure too: the next one need not wait for its end.
+    if let Some(claim) = claim {
+        process.metrics.lease_held(true);
+        let leader_client = client::connect_leader(kube_config, claim).map_err(Failure::Client)?;
+        let drained = tokio::select! {
+            ended = &mut election => return Err(election_ended(ended)),
+            // After a failure the lease is left to run out: what still runs here may be writing.
+            outcome = leader::run(&process, standby, leader_client, libp2p_metrics) => outcome?,
+        };
+        process.metrics.lease_held(false);
+        if drained == Drained::Unfinished {
+            tracing::warn!("something did not end in time: the lease is left to run out");
+            return Ok(());
+        }
+    }
     release.cancel();
     if let Ok(Err(lost)) = election.await {
-        tracing::warn!(%lost, "the lease was lost during the drain");
+        tracing::warn!(%lost, "the lease was lost on the way down");
     }
-    outcome
+    Ok(())
 }
 
-fn ended_election(ended: Result<Result<(), lease::Lost>, tokio::task::JoinError>) -> Failure {
+/// How going down went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drained {
+    /// Nothing of this process writes any more.
+    Clean,
+    Unfinished,
+}
+
+fn election_ended(ended: Result<Result<(), lease::Lost>, tokio::task::JoinError>) -> Failure {
     match ended {
         Ok(Err(lost)) => Failure::Lost(lost),
         Ok(Ok(())) => Failure::Part { part: "the election", reason: "it had nothing more to do".to_owned() },

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Api, Client};
-use tokio::time::sleep;
+use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, Process, until_answered};
 use crate::{
     announce,
     identity_store::{IdentityStore, Keys},
-    watches::{WatchTasks, Watches},
+    watches::{WatchEnded, Watches},
 };
 
 /// The chart's CRD and this process start at the same time.
@@ -19,16 +19,27 @@ const CRD_RETRY: Duration = Duration::from_secs(2);
 
 /// A process that could take over.
 pub struct Standby {
-    pub keys: Keys,
-    pub store: IdentityStore,
-    watches: WatchTasks,
-    stop_watches: CancellationToken,
+    keys: Keys,
+    store: IdentityStore,
+    watching: JoinHandle<Result<(), WatchEnded>>,
+    stop_watching: CancellationToken,
 }
 
 impl Standby {
     /// When a cache has ended by itself; never otherwise.
-    pub async fn ended(&self) -> Failure {
-        self.watches_ended().await
+    pub async fn ended(&mut self) -> Failure {
+        let reason = match (&mut self.watching).await {
+            Ok(Ok(())) => "nobody told them to".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        Failure::Part { part: "the caches", reason }
+    }
+
+    /// The caches have done their part: the leader reads everything anew.
+    pub fn step_forward(self) -> (Keys, IdentityStore) {
+        self.stop_watching.cancel();
+        (self.keys, self.store)
     }
 }
 
@@ -53,12 +64,12 @@ pub async fn start(process: &Process, client: Client) -> Result<Standby, Failure
     tracing::info!(peer_id = %keys.identity.peer_id(), "identity");
     identity.open();
 
-    let stop_watches = CancellationToken::new();
-    let (watches, tasks) = Watches::start(&client, &stop_watches);
+    let stop_watching = CancellationToken::new();
+    let (watches, tasks) = Watches::start(&client, &stop_watching);
     watches.synced().await.map_err(|error| Failure::start("the caches", error))?;
     caches.open();
     tracing::info!("ready as a standby");
-    Ok(Standby { keys, store, watches: tasks, stop_watches })
+    Ok(Standby { keys, store, watching: tokio::spawn(tasks.ended()), stop_watching })
 }
 
 /// Waits until the resource is served.
