@@ -21,43 +21,88 @@ struct Rule {
 const RULES: &[Rule] = &[
     Rule {
         folder: "protocols",
-        forbidden: &["kube", "k8s_openapi", "apocryph_crd", "crate::pods", "crate::watches", "crate::capacity"],
+        forbidden: &[
+            "kube",
+            "k8s_openapi",
+            "apocryph_crd",
+            "crate::pods",
+            "crate::watches",
+            "crate::capacity",
+        ],
         except: &[],
         because: "a protocol never touches the cluster",
     },
     Rule {
         folder: "protocols",
-        forbidden: &["libp2p::Swarm", "libp2p::SwarmBuilder", "libp2p::swarm", "crate::net::swarm", "crate::net::behaviour"],
+        forbidden: &[
+            "libp2p::Swarm",
+            "libp2p::SwarmBuilder",
+            "libp2p::swarm",
+            "crate::net::swarm",
+            "crate::net::behaviour",
+        ],
         except: &[],
         because: "a protocol reads and writes one stream",
     },
     Rule {
         folder: "admission",
-        forbidden: &["kube", "k8s_openapi", "apocryph_crd", "crate::pods", "crate::watches", "crate::capacity"],
+        forbidden: &[
+            "kube",
+            "k8s_openapi",
+            "apocryph_crd",
+            "crate::pods",
+            "crate::watches",
+            "crate::capacity",
+        ],
         except: &[],
         because: "admission asks services, never the API",
     },
     Rule {
         folder: "admission",
-        forbidden: &["libp2p", "prost", "apocryph_proto::v0", "crate::net", "crate::protocols"],
+        forbidden: &[
+            "libp2p",
+            "prost",
+            "apocryph_proto::v0",
+            "crate::net",
+            "crate::protocols",
+        ],
         except: &[],
         because: "admission knows no wire",
     },
     Rule {
         folder: "pods",
-        forbidden: &["libp2p", "prost", "apocryph_proto::v0", "crate::net", "crate::protocols"],
+        forbidden: &[
+            "libp2p",
+            "prost",
+            "apocryph_proto::v0",
+            "crate::net",
+            "crate::protocols",
+        ],
         except: &[],
         because: "the controller never touches a stream",
     },
     Rule {
         folder: "capacity",
-        forbidden: &["libp2p", "prost", "apocryph_proto::v0", "crate::net", "crate::protocols"],
+        forbidden: &[
+            "libp2p",
+            "prost",
+            "apocryph_proto::v0",
+            "crate::net",
+            "crate::protocols",
+        ],
         except: &[],
         because: "capacity knows no wire",
     },
     Rule {
         folder: "model",
-        forbidden: &["libp2p", "kube", "k8s_openapi", "apocryph_crd", "prost", "apocryph_proto::v0"],
+        forbidden: &[
+            "libp2p",
+            "kube",
+            "k8s_openapi",
+            "apocryph_crd",
+            "prost",
+            "apocryph_proto::v0",
+        ],
         except: &[],
         because: "plain types",
     },
@@ -79,7 +124,14 @@ const RULES: &[Rule] = &[
     },
     Rule {
         folder: "net",
-        forbidden: &["kube", "k8s_openapi", "apocryph_crd", "crate::pods", "crate::watches", "crate::capacity"],
+        forbidden: &[
+            "kube",
+            "k8s_openapi",
+            "apocryph_crd",
+            "crate::pods",
+            "crate::watches",
+            "crate::capacity",
+        ],
         except: &[],
         because: "net moves bytes",
     },
@@ -101,9 +153,29 @@ const RULES: &[Rule] = &[
     },
     Rule {
         folder: "billing",
-        forbidden: &["libp2p", "kube", "k8s_openapi", "crate::net", "crate::protocols", "crate::pods"],
+        forbidden: &[
+            "libp2p",
+            "kube",
+            "k8s_openapi",
+            "crate::net",
+            "crate::protocols",
+            "crate::pods",
+        ],
         except: &[],
         because: "payments are asked by admission alone",
+    },
+    Rule {
+        folder: "attestation",
+        forbidden: &[
+            "libp2p",
+            "kube",
+            "k8s_openapi",
+            "crate::net",
+            "crate::protocols",
+            "crate::pods",
+        ],
+        except: &[],
+        because: "evidence speaks for this process, facts come in as values",
     },
 ];
 
@@ -245,7 +317,10 @@ fn paths(module: &[String], source: &str) -> Vec<String> {
             _ => index += 1,
         }
     }
-    found.into_iter().map(|path| resolve(module, path, &renamed).join("::")).collect()
+    found
+        .into_iter()
+        .map(|path| resolve(module, path, &renamed).join("::"))
+        .collect()
 }
 
 /// Reads one `use` tree; returns the place after it.
@@ -324,20 +399,31 @@ fn resolve(module: &[String], path: Vec<String>, renamed: &BTreeMap<String, Vec<
         relative = true;
         rest = &rest[1..];
     }
-    if relative { base.iter().chain(rest).cloned().collect() } else { path }
+    if relative {
+        base.iter().chain(rest).cloned().collect()
+    } else {
+        path
+    }
 }
 
 /// Does `path` name `prefix` or something in it? A glob of what holds it, or the bare crate renamed, names it too.
 fn names(path: &str, prefix: &str) -> bool {
-    let inside = |whole: &str, part: &str| whole == part || whole.strip_prefix(part).is_some_and(|rest| rest.starts_with("::"));
-    inside(path, prefix) || path.strip_suffix("::*").is_some_and(|holder| prefix != holder && inside(prefix, holder))
+    let inside =
+        |whole: &str, part: &str| whole == part || whole.strip_prefix(part).is_some_and(|rest| rest.starts_with("::"));
+    inside(path, prefix)
+        || path
+            .strip_suffix("::*")
+            .is_some_and(|holder| prefix != holder && inside(prefix, holder))
 }
 
 /// `file`: from `src`, with `/`.
 fn violations(file: &str, source: &str) -> Vec<Violation> {
     let inner = file.trim_end_matches(".rs");
     let inner = inner.strip_suffix("/mod").unwrap_or(inner);
-    let module: Vec<String> = std::iter::once("crate").chain(inner.split('/')).map(str::to_owned).collect();
+    let module: Vec<String> = std::iter::once("crate")
+        .chain(inner.split('/'))
+        .map(str::to_owned)
+        .collect();
     let paths = paths(&module, source);
     RULES
         .iter()
@@ -347,7 +433,11 @@ fn violations(file: &str, source: &str) -> Vec<Violation> {
                 .iter()
                 .filter(|path| rule.forbidden.iter().any(|prefix| names(path, prefix)))
                 .filter(|path| !rule.except.iter().any(|allowed| names(path, allowed)))
-                .map(|path| Violation { file: file.to_owned(), path: path.clone(), because: rule.because })
+                .map(|path| Violation {
+                    file: file.to_owned(),
+                    path: path.clone(),
+                    because: rule.because,
+                })
         })
         .collect()
 }
@@ -368,7 +458,11 @@ fn imports_run_one_way() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     sources(&src, &mut files);
-    assert!(files.len() > 40, "the sources are where this test looks: {} files", files.len());
+    assert!(
+        files.len() > 40,
+        "the sources are where this test looks: {} files",
+        files.len()
+    );
     for rule in RULES {
         assert!(src.join(rule.folder).is_dir(), "the folder {} exists", rule.folder);
     }
@@ -389,20 +483,32 @@ fn a_broken_layer_is_seen_however_it_is_written() {
         ("protocols/x.rs", "use kube::Client;"),
         ("protocols/x.rs", "use {std::fmt, kube as k};"),
         ("protocols/x.rs", "fn f() { let _ = ::kube::Client::try_default(); }"),
-        ("protocols/x.rs", "use std::fmt; mod inner { use k8s_openapi::api::core::v1::Pod; }"),
+        (
+            "protocols/x.rs",
+            "use std::fmt; mod inner { use k8s_openapi::api::core::v1::Pod; }",
+        ),
         ("protocols/x.rs", "use crate::{model::key, pods::gateway};"),
         ("protocols/x.rs", "use super::super::pods::gateway;"),
         ("protocols/x.rs", "use libp2p::{PeerId, swarm::Stream};"),
         ("admission/mod.rs", "use super::pods::gateway;"),
         ("admission/x.rs", "extern crate prost;"),
         ("pods/x.rs", "use apocryph_proto::{limits, v0::pod::Pod};"),
-        ("pods/x.rs", "use apocryph_proto as wire; fn f(_: wire::v0::pod::Pod) {}"),
+        (
+            "pods/x.rs",
+            "use apocryph_proto as wire; fn f(_: wire::v0::pod::Pod) {}",
+        ),
         ("pods/x.rs", "use apocryph_proto::*;"),
         ("capacity/x.rs", "impl prost::Message for X {}"),
-        ("capacity/x.rs", "const A: &str = r#\"\"#; const Q: char = '\"'; use libp2p::PeerId; // \""),
+        (
+            "capacity/x.rs",
+            "const A: &str = r#\"\"#; const Q: char = '\"'; use libp2p::PeerId; // \"",
+        ),
         ("model/x.rs", "use crate::pods::gateway::Gateway;"),
         ("pods/objects/x.rs", "use std::time::{Duration, SystemTime}; "),
-        ("pods/objects/deep/x.rs", "use std::time; fn now() { time::SystemTime::now(); }"),
+        (
+            "pods/objects/deep/x.rs",
+            "use std::time; fn now() { time::SystemTime::now(); }",
+        ),
         ("net/x.rs", "macro_rules! m { () => { kube::Client::new() } }"),
     ] {
         assert!(!violations(file, source).is_empty(), "{file}: {source}");
@@ -412,12 +518,30 @@ fn a_broken_layer_is_seen_however_it_is_written() {
 #[test]
 fn what_is_allowed_is_not_reported() {
     for (file, source) in [
-        ("pods/x.rs", "use kube::{Api, Client}; use apocryph_proto::{limits, outcome::Code};"),
-        ("protocols/x.rs", "// use kube::Client;\n/* kube::Api /* nested */ kube::Api */ const A: &str = \"kube::Client\";"),
-        ("protocols/x.rs", "const A: &str = r#\" \" use kube::Client; \"#; use prost::Message;"),
-        ("model/services.rs", "use crate::admission::Admitted; pub use crate::pricing::Tables;"),
-        ("pods/objects/x.rs", "use kube::api::ObjectMeta; use std::time::Duration;"),
-        ("admission/x.rs", "use crate::model::{key::PodKey, pod}; fn f<'a>(x: &'a pod::Tag) {}"),
+        (
+            "pods/x.rs",
+            "use kube::{Api, Client}; use apocryph_proto::{limits, outcome::Code};",
+        ),
+        (
+            "protocols/x.rs",
+            "// use kube::Client;\n/* kube::Api /* nested */ kube::Api */ const A: &str = \"kube::Client\";",
+        ),
+        (
+            "protocols/x.rs",
+            "const A: &str = r#\" \" use kube::Client; \"#; use prost::Message;",
+        ),
+        (
+            "model/services.rs",
+            "use crate::admission::Admitted; pub use crate::pricing::Tables;",
+        ),
+        (
+            "pods/objects/x.rs",
+            "use kube::api::ObjectMeta; use std::time::Duration;",
+        ),
+        (
+            "admission/x.rs",
+            "use crate::model::{key::PodKey, pod}; fn f<'a>(x: &'a pod::Tag) {}",
+        ),
         ("telemetry/events.rs", "use kube::runtime::events::Recorder;"),
         ("podsx/x.rs", "use prost::Message;"),
     ] {

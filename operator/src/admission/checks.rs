@@ -66,10 +66,19 @@ pub enum Step {
 
 /// The life that a provision asks for; a number past the limit is the request's fault.
 pub fn life(after_life: u64) -> Result<u64, Refusal> {
-    after_life.checked_add(1).filter(|life| limits::LIFE.contains(life)).ok_or_else(|| {
-        Refusal::new(Code::InvalidRequest, format!("afterLife is {after_life}; lives are counted up to {}", limits::LIFE.end()))
+    after_life
+        .checked_add(1)
+        .filter(|life| limits::LIFE.contains(life))
+        .ok_or_else(|| {
+            Refusal::new(
+                Code::InvalidRequest,
+                format!(
+                    "afterLife is {after_life}; lives are counted up to {}",
+                    limits::LIFE.end()
+                ),
+            )
             .field("afterLife")
-    })
+        })
 }
 
 /// The existing object against what is wanted.
@@ -92,13 +101,17 @@ pub fn existing(record: Option<PodRecord>, wanted: &Wanted<'_>) -> Result<Step, 
     };
     match &record.state {
         LifeState::Ending(end) => Err(terminating(record.life, end)),
-        LifeState::Ended(_) if wanted.after_life == record.life => {
-            Ok(Step::Create { life, replaces: Some(record.version.clone()) })
-        }
+        LifeState::Ended(_) if wanted.after_life == record.life => Ok(Step::Create {
+            life,
+            replaces: Some(record.version.clone()),
+        }),
         LifeState::Ended(end) => Err(ended(record.life, end)),
         LifeState::Alive if life != record.life => Err(Refusal::new(
             Code::OtherLife,
-            format!("life {} of this pod is running; the request is for life {life}", record.life),
+            format!(
+                "life {} of this pod is running; the request is for life {life}",
+                record.life
+            ),
         )
         .field("afterLife")
         .remedy("watch the running pod, or delete it first")),
@@ -121,17 +134,33 @@ pub fn existing(record: Option<PodRecord>, wanted: &Wanted<'_>) -> Result<Step, 
 fn terminating(life: u64, end: &End) -> Refusal {
     Refusal::new(
         Code::Terminating,
-        format!("life {life} of this pod is ending ({}) and its namespace is not yet gone", end.reason),
+        format!(
+            "life {life} of this pod is ending ({}) and its namespace is not yet gone",
+            end.reason
+        ),
     )
     .remedy("ask again when it is gone")
     .retry_after(TERMINATING_RETRY)
 }
 
 fn ended(life: u64, end: &End) -> Refusal {
-    Refusal::new(Code::Ended, format!("life {life} of this pod has ended: {} (by {})", end.reason, end.by.as_str()))
-        .field("afterLife")
-        .remedy(format!("to start it anew, sign a request with afterLife {life}; its volumes are gone"))
-        .ended(EndedLife { life, code: end.reason, at: end.at })
+    Refusal::new(
+        Code::Ended,
+        format!(
+            "life {life} of this pod has ended: {} (by {})",
+            end.reason,
+            end.by.as_str()
+        ),
+    )
+    .field("afterLife")
+    .remedy(format!(
+        "to start it anew, sign a request with afterLife {life}; its volumes are gone"
+    ))
+    .ended(EndedLife {
+        life,
+        code: end.reason,
+        at: end.at,
+    })
 }
 
 #[cfg(test)]
@@ -145,7 +174,10 @@ mod tests {
     };
 
     fn record(life: u64, state: LifeState) -> PodRecord {
-        let key = PodKey { publisher: Publisher([1; 20]), pod_id: PodId([2; 32]) };
+        let key = PodKey {
+            publisher: Publisher([1; 20]),
+            pod_id: PodId([2; 32]),
+        };
         PodRecord {
             key,
             name: key.name(),
@@ -159,12 +191,24 @@ mod tests {
     }
 
     fn end() -> End {
-        End { at: UNIX_EPOCH, reason: Code::StartTimeout, by: EndedBy::Controller }
+        End {
+            at: UNIX_EPOCH,
+            reason: Code::StartTimeout,
+            by: EndedBy::Controller,
+        }
     }
 
     fn decide(record: Option<PodRecord>, tag: &str, after_life: u64) -> Result<Step, Code> {
         let tag = Tag(tag.into());
-        existing(record, &Wanted { tag: &tag, offer: &Offer::Free, after_life }).map_err(|refusal| refusal.code)
+        existing(
+            record,
+            &Wanted {
+                tag: &tag,
+                offer: &Offer::Free,
+                after_life,
+            },
+        )
+        .map_err(|refusal| refusal.code)
     }
 
     const SAME: &str = "00000000000000aa";
@@ -174,28 +218,53 @@ mod tests {
     fn every_state_of_the_existing_pod_has_its_one_answer() {
         use LifeState::{Alive, Ended, Ending};
         let alive = || Some(record(2, Alive));
-        assert_eq!(decide(None, SAME, 0), Ok(Step::Create { life: 1, replaces: None }));
-        assert_eq!(decide(None, SAME, 4), Ok(Step::Create { life: 5, replaces: None }));
+        assert_eq!(
+            decide(None, SAME, 0),
+            Ok(Step::Create {
+                life: 1,
+                replaces: None
+            })
+        );
+        assert_eq!(
+            decide(None, SAME, 4),
+            Ok(Step::Create {
+                life: 5,
+                replaces: None
+            })
+        );
         assert_eq!(decide(alive(), SAME, 1), Ok(Step::Attach(record(2, Alive))));
         assert_eq!(decide(alive(), OTHER, 1), Err(Code::ContentDiffers));
         assert_eq!(decide(alive(), SAME, 0), Err(Code::OtherLife));
         assert_eq!(decide(alive(), SAME, 2), Err(Code::OtherLife));
-        assert_eq!(decide(alive(), OTHER, 0), Err(Code::OtherLife), "the life explains the content");
+        assert_eq!(
+            decide(alive(), OTHER, 0),
+            Err(Code::OtherLife),
+            "the life explains the content"
+        );
         assert_eq!(decide(Some(record(2, Ending(end()))), SAME, 1), Err(Code::Terminating));
         assert_eq!(decide(Some(record(2, Ending(end()))), SAME, 2), Err(Code::Terminating));
         assert_eq!(
             decide(Some(record(2, Ended(end()))), OTHER, 2),
-            Ok(Step::Create { life: 3, replaces: Some("77".into()) })
+            Ok(Step::Create {
+                life: 3,
+                replaces: Some("77".into())
+            })
         );
         for after_life in [0, 1, 3] {
-            assert_eq!(decide(Some(record(2, Ended(end()))), SAME, after_life), Err(Code::Ended));
+            assert_eq!(
+                decide(Some(record(2, Ended(end()))), SAME, after_life),
+                Err(Code::Ended)
+            );
         }
     }
 
     #[test]
     fn an_admins_own_pod_is_never_taken_over() {
         for state in [LifeState::Alive, LifeState::Ending(end()), LifeState::Ended(end())] {
-            let own = PodRecord { tag: None, ..record(1, state) };
+            let own = PodRecord {
+                tag: None,
+                ..record(1, state)
+            };
             assert_eq!(decide(Some(own.clone()), SAME, 0), Err(Code::ContentDiffers));
             assert_eq!(decide(Some(own), SAME, 1), Err(Code::ContentDiffers));
         }
@@ -204,9 +273,20 @@ mod tests {
     #[test]
     fn ended_tells_which_life_and_why_and_terminating_when_to_ask_again() {
         let tag = Tag(SAME.into());
-        let wanted = Wanted { tag: &tag, offer: &Offer::Free, after_life: 0 };
+        let wanted = Wanted {
+            tag: &tag,
+            offer: &Offer::Free,
+            after_life: 0,
+        };
         let refusal = existing(Some(record(2, LifeState::Ended(end()))), &wanted).unwrap_err();
-        assert_eq!(refusal.ended, Some(EndedLife { life: 2, code: Code::StartTimeout, at: UNIX_EPOCH }));
+        assert_eq!(
+            refusal.ended,
+            Some(EndedLife {
+                life: 2,
+                code: Code::StartTimeout,
+                at: UNIX_EPOCH
+            })
+        );
         let refusal = existing(Some(record(2, LifeState::Ending(end()))), &wanted).unwrap_err();
         assert_eq!(refusal.retry_after, Some(TERMINATING_RETRY));
     }

@@ -122,7 +122,10 @@ pub fn check(envelope: &Envelope, expected: &Expected<'_>) -> Result<PodKey, Ref
     {
         return Err(Refusal::new(
             Code::WrongChain,
-            format!("chainId is {}, the pod's payment is on chain {chain_id}", envelope.chain_id),
+            format!(
+                "chainId is {}, the pod's payment is on chain {chain_id}",
+                envelope.chain_id
+            ),
         )
         .field("chainId")
         .remedy("use the chain of the payment; 0 for a free pod"));
@@ -136,14 +139,21 @@ pub fn check(envelope: &Envelope, expected: &Expected<'_>) -> Result<PodKey, Ref
         .remedy("leave it 0; only `update` uses it"));
     }
     signature(envelope)?;
-    Ok(PodKey { publisher: envelope.publisher, pod_id: envelope.pod_id })
+    Ok(PodKey {
+        publisher: envelope.publisher,
+        pod_id: envelope.pod_id,
+    })
 }
 
 fn operation(envelope: &Envelope, expected: Option<Operation>) -> Result<(), Refusal> {
     match expected {
         Some(expected) if expected != envelope.operation => Err(Refusal::new(
             Code::WrongOperation,
-            format!("the envelope is for `{}`, its request is `{}`", envelope.operation.as_str(), expected.as_str()),
+            format!(
+                "the envelope is for `{}`, its request is `{}`",
+                envelope.operation.as_str(),
+                expected.as_str()
+            ),
         )
         .field("operation")
         .remedy("sign the operation that the request is")),
@@ -158,11 +168,12 @@ fn pod(envelope: &Envelope, addressed: Addressed) -> Result<(), Refusal> {
                 .field("podId")
                 .remedy("sign the podID of the payment in the request"))
         }
-        Addressed::Payment(key) if key.publisher != envelope.publisher => {
-            Err(Refusal::new(Code::WrongPod, "publisher is not the payment's publisherAddress")
-                .field("publisher")
-                .remedy("the address that signs is the one that the pod belongs to"))
-        }
+        Addressed::Payment(key) if key.publisher != envelope.publisher => Err(Refusal::new(
+            Code::WrongPod,
+            "publisher is not the payment's publisherAddress",
+        )
+        .field("publisher")
+        .remedy("the address that signs is the one that the pod belongs to")),
         Addressed::Envelope if envelope.pod_id.0 == [0; 32] => {
             Err(Refusal::new(Code::WrongPod, "podId is all zero: no pod has that id").field("podId"))
         }
@@ -174,7 +185,10 @@ fn peers(envelope: &Envelope, expected: &Expected<'_>) -> Result<(), Refusal> {
     if envelope.provider != expected.provider {
         return Err(Refusal::new(
             Code::WrongProvider,
-            format!("the envelope is addressed to another provider; this is {}", expected.provider),
+            format!(
+                "the envelope is addressed to another provider; this is {}",
+                expected.provider
+            ),
         )
         .field("provider")
         .remedy("sign for the peer id that was dialled"));
@@ -182,7 +196,10 @@ fn peers(envelope: &Envelope, expected: &Expected<'_>) -> Result<(), Refusal> {
     if envelope.requester != expected.requester {
         return Err(Refusal::new(
             Code::WrongRequester,
-            format!("the envelope was signed for another sender; this connection is {}'s", expected.requester),
+            format!(
+                "the envelope was signed for another sender; this connection is {}'s",
+                expected.requester
+            ),
         )
         .field("requester")
         .remedy("sign for the peer id that the connection is made with"));
@@ -191,15 +208,23 @@ fn peers(envelope: &Envelope, expected: &Expected<'_>) -> Result<(), Refusal> {
 }
 
 fn validity(envelope: &Envelope, now: u64) -> Result<(), Refusal> {
-    let Envelope { issued_at, expires_at, .. } = *envelope;
+    let Envelope {
+        issued_at, expires_at, ..
+    } = *envelope;
     if expires_at < issued_at {
-        return Err(Refusal::new(Code::Expired, "expiresAt lies before issuedAt: the envelope was never valid")
-            .field("expiresAt"));
+        return Err(Refusal::new(
+            Code::Expired,
+            "expiresAt lies before issuedAt: the envelope was never valid",
+        )
+        .field("expiresAt"));
     }
     if now > expires_at.saturating_add(limits::CLOCK_SKEW) {
         return Err(Refusal::new(
             Code::Expired,
-            format!("the envelope expired {} s ago by this provider's clock ({now})", now.saturating_sub(expires_at)),
+            format!(
+                "the envelope expired {} s ago by this provider's clock ({now})",
+                now.saturating_sub(expires_at)
+            ),
         )
         .field("expiresAt")
         .remedy("sign the same request bytes anew"));
@@ -207,7 +232,10 @@ fn validity(envelope: &Envelope, now: u64) -> Result<(), Refusal> {
     if issued_at > now.saturating_add(limits::CLOCK_SKEW) {
         return Err(Refusal::new(
             Code::NotYetValid,
-            format!("issuedAt lies {} s ahead of this provider's clock ({now})", issued_at.saturating_sub(now)),
+            format!(
+                "issuedAt lies {} s ahead of this provider's clock ({now})",
+                issued_at.saturating_sub(now)
+            ),
         )
         .field("issuedAt")
         .remedy("set the clock and sign anew"));
@@ -215,7 +243,11 @@ fn validity(envelope: &Envelope, now: u64) -> Result<(), Refusal> {
     if expires_at - issued_at > limits::VALIDITY_MAX {
         return Err(Refusal::new(
             Code::ValidityTooLong,
-            format!("valid for {} s; at most {} s are taken", expires_at - issued_at, limits::VALIDITY_MAX),
+            format!(
+                "valid for {} s; at most {} s are taken",
+                expires_at - issued_at,
+                limits::VALIDITY_MAX
+            ),
         )
         .field("expiresAt"));
     }
@@ -233,12 +265,21 @@ fn signature(envelope: &Envelope) -> Result<(), Refusal> {
         expiresAt: envelope.expires_at,
         afterGeneration: envelope.after_generation,
     };
-    let bad = |message: String| Err(Refusal::new(Code::BadSignature, message).field("signature").remedy(SIGN_REMEDY));
+    let bad = |message: String| {
+        Err(Refusal::new(Code::BadSignature, message)
+            .field("signature")
+            .remedy(SIGN_REMEDY))
+    };
     match signing::recover(signing::digest(&message, envelope.chain_id), &envelope.signature) {
         Ok(address) if address == envelope.publisher.0 => Ok(()),
-        Ok(address) => bad(format!("the signature is {}'s, not the publisher's", Publisher(address))),
+        Ok(address) => bad(format!(
+            "the signature is {}'s, not the publisher's",
+            Publisher(address)
+        )),
         Err(signing::SignatureError::HighS) => {
-            Err(Refusal::new(Code::HighS, signing::SignatureError::HighS.to_string()).field("signature").remedy(SIGN_REMEDY))
+            Err(Refusal::new(Code::HighS, signing::SignatureError::HighS.to_string())
+                .field("signature")
+                .remedy(SIGN_REMEDY))
         }
         Err(other) => bad(format!("the signature is not valid: {other}")),
     }

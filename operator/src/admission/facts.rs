@@ -25,8 +25,11 @@ pub async fn terms(payments: &dyn Payments, key: &PodKey, offer: &Offer) -> Resu
         Ok(Verdict::Unknown(because)) => because,
         Err(_) => format!("no answer within {} s", PAYMENT_TIMEOUT.as_secs()),
     };
-    Err(Refusal::new(Code::PaymentUnknown, format!("whether it is paid could not be found out: {because}"))
-        .field("payment")
-        .remedy("send the same request again")
-        .retry_after(PAYMENT_RETRY))
+    Err(Refusal::new(
+        Code::PaymentUnknown,
+        format!("whether it is paid could not be found out: {because}"),
+    )
+    .field("payment")
+    .remedy("send the same request again")
+    .retry_after(PAYMENT_RETRY))
 }

@@ -56,7 +56,9 @@ pub struct Request {
 
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Request").field("name", &self.key.name()).finish_non_exhaustive()
+        f.debug_struct("Request")
+            .field("name", &self.key.name())
+            .finish_non_exhaustive()
     }
 }
 
@@ -112,10 +114,18 @@ impl Admission {
         let Services { pods, capacity, .. } = &self.services;
         let name = request.key.name();
         let tag = self.tag_key.tag(&request.encoded);
-        let wanted = Wanted { tag: &tag, offer: &request.offer, after_life: request.after_life };
+        let wanted = Wanted {
+            tag: &tag,
+            offer: &request.offer,
+            after_life: request.after_life,
+        };
         let pod = Complete::new(request.manifest, &self.defaults);
         let demand = pod.demand().ok_or_else(|| {
-            Refusal::new(Code::InvalidManifest, "its resources add up to more than can be counted").field("pod.containers")
+            Refusal::new(
+                Code::InvalidManifest,
+                "its resources add up to more than can be counted",
+            )
+            .field("pod.containers")
         })?;
         let mut paid = None;
         for _ in 0..ROUNDS_MAX {
@@ -127,7 +137,8 @@ impl Admission {
                 Some(terms) => Terms::clone(terms),
                 None => {
                     self.services.door.accepting()?;
-                    paid.insert(facts::terms(&*self.services.payments, &request.key, &request.offer).await?).clone()
+                    paid.insert(facts::terms(&*self.services.payments, &request.key, &request.offer).await?)
+                        .clone()
                 }
             };
             // Again: it may have been closed while the payment was asked.
@@ -152,29 +163,41 @@ impl Admission {
                 Submitted::Raced => continue,
             }
         }
-        Err(Refusal::new(Code::Busy, "other requests for this pod were decided in between, again and again")
-            .remedy("send the same request again")
-            .retry_after(BUSY_RETRY))
+        Err(Refusal::new(
+            Code::Busy,
+            "other requests for this pod were decided in between, again and again",
+        )
+        .remedy("send the same request again")
+        .retry_after(BUSY_RETRY))
     }
 
     /// The writes in a task of their own: a stream that dies in between never leaves half of them.
     async fn commit(&self, admitted: Admitted) -> Result<Submitted, Refusal> {
         let Ok(permit) = self.commits.clone().try_acquire_owned() else {
-            return Err(Refusal::new(Code::Busy, format!("{COMMITS_MAX} pods are being written at the moment"))
-                .remedy("send the same request again")
-                .retry_after(BUSY_RETRY));
+            return Err(Refusal::new(
+                Code::Busy,
+                format!("{COMMITS_MAX} pods are being written at the moment"),
+            )
+            .remedy("send the same request again")
+            .retry_after(BUSY_RETRY));
         };
         let pods = self.services.pods.clone();
         let writes = async move {
             let _permit = permit;
             pods.submit(admitted).await
         };
-        self.running.spawn(writes.in_current_span()).await.unwrap_or_else(|failed| {
-            tracing::error!(error = %failed, "the writes of a pod did not come to their end");
-            Err(Refusal::new(Code::ApiUnavailable, "whether the pod was written could not be found out")
+        self.running
+            .spawn(writes.in_current_span())
+            .await
+            .unwrap_or_else(|failed| {
+                tracing::error!(error = %failed, "the writes of a pod did not come to their end");
+                Err(Refusal::new(
+                    Code::ApiUnavailable,
+                    "whether the pod was written could not be found out",
+                )
                 .remedy("send the same request again")
                 .retry_after(BUSY_RETRY))
-        })
+            })
     }
 
     /// Waits for the writes under way; for the end of the process, after the last stream.

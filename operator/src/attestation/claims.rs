@@ -48,7 +48,10 @@ impl ClaimsMaker {
     pub fn claims(&self) -> Claims {
         let message = ProviderClaims {
             sealing_key: self.sealing_key.public().to_vec(),
-            payment_address: self.payment_address.map(|address| address.0.to_vec()).unwrap_or_default(),
+            payment_address: self
+                .payment_address
+                .map(|address| address.0.to_vec())
+                .unwrap_or_default(),
             receipt_key: Vec::new(),
             image_id: self.image_id.borrow().clone(),
             policies_hash: self.policies_hash.borrow().clone(),

@@ -32,8 +32,9 @@ impl Source for NoSource {
     fn evidence(&self, report_data: [u8; 64]) -> BoxFuture<'_, Evidence> {
         future::ready(Evidence {
             subject: self.subject(),
-            none_because: "no evidence source is configured: this provider does not claim to run in a confidential machine"
-                .to_owned(),
+            none_because:
+                "no evidence source is configured: this provider does not claim to run in a confidential machine"
+                    .to_owned(),
             report_data,
         })
         .boxed()
@@ -55,7 +56,11 @@ pub struct Attestations {
 impl Attestations {
     /// `sources`: one per subject; [`NoSource`] where there is none.
     pub fn new(provider: Vec<u8>, claims: ClaimsMaker, sources: Vec<Box<dyn Source>>) -> Attestations {
-        Attestations { provider, claims, sources }
+        Attestations {
+            provider,
+            claims,
+            sources,
+        }
     }
 
     /// The answers to the questions of one moment, in their order, all under one root.
@@ -75,7 +80,9 @@ impl Attestations {
             .collect();
         let root = binding::root(&leaves)?;
         let evidence = future::join_all(
-            self.sources.iter().map(|source| source.evidence(binding::report_data(&source.subject(), &root))),
+            self.sources
+                .iter()
+                .map(|source| source.evidence(binding::report_data(&source.subject(), &root))),
         )
         .await;
         leaves
@@ -128,14 +135,24 @@ mod tests {
             image_id,
             policies_hash,
         };
-        (Attestations::new(vec![1, 2, 3], claims, vec![Box::new(NoSource)]), image_sender, hash_sender)
+        (
+            Attestations::new(vec![1, 2, 3], claims, vec![Box::new(NoSource)]),
+            image_sender,
+            hash_sender,
+        )
     }
 
     #[tokio::test]
     async fn the_answer_is_bound_to_the_question_and_says_what_nothing_proves() {
         let (attestations, ..) = attestations();
         let nonce = [9; 16];
-        let answer = attestations.attest(Asked { nonce: &nonce, requester: &[4, 5] }).await.unwrap();
+        let answer = attestations
+            .attest(Asked {
+                nonce: &nonce,
+                requester: &[4, 5],
+            })
+            .await
+            .unwrap();
         let leaf = binding::leaf(&binding::Question {
             protocol: "/apocryph/attest/0.0.1",
             nonce: &nonce,
@@ -144,8 +161,13 @@ mod tests {
             claims: &answer.claims.encoded,
         });
         assert_eq!(answer.leaf, leaf);
-        assert_eq!(binding::root_of_path(leaf, answer.leaf_index, answer.tree_size, &answer.path), Some(answer.root));
-        let [evidence] = answer.evidence.as_slice() else { panic!("one subject") };
+        assert_eq!(
+            binding::root_of_path(leaf, answer.leaf_index, answer.tree_size, &answer.path),
+            Some(answer.root)
+        );
+        let [evidence] = answer.evidence.as_slice() else {
+            panic!("one subject")
+        };
         assert_eq!(evidence.subject, "operator");
         assert_eq!(evidence.report_data, binding::report_data("operator", &answer.root));
         assert!(evidence.none_because.starts_with("no evidence source is configured: "));
@@ -170,7 +192,10 @@ mod tests {
     #[tokio::test]
     async fn claims_follow_the_facts_and_are_what_was_hashed() {
         let (attestations, image, hash) = attestations();
-        let ask = Asked { nonce: &[9; 16], requester: &[4] };
+        let ask = Asked {
+            nonce: &[9; 16],
+            requester: &[4],
+        };
         assert_eq!(attestations.attest(ask).await.unwrap().claims.image_id, "");
         image.send_replace("registry.example/operator@sha256:00".to_owned());
         hash.send_replace(vec![8; 32]);

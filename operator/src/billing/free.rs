@@ -29,8 +29,11 @@ impl Free {
         let Offer::Free = offer;
         let Some(tables) = self.prices.tables() else {
             return Verdict::NotEnough(
-                Refusal::new(Code::NoPriceTable, "no price table is in force: this provider accepts nothing yet")
-                    .remedy("ask the provider's admin"),
+                Refusal::new(
+                    Code::NoPriceTable,
+                    "no price table is in force: this provider accepts nothing yet",
+                )
+                .remedy("ask the provider's admin"),
             );
         };
         match tables.free_for(&key.publisher) {
@@ -38,7 +41,10 @@ impl Free {
             FreeAnswer::NotListed => Verdict::NotEnough(
                 Refusal::new(
                     Code::PublisherNotAllowed,
-                    format!("free pods are for listed publishers, and {} is not listed", key.publisher),
+                    format!(
+                        "free pods are for listed publishers, and {} is not listed",
+                        key.publisher
+                    ),
                 )
                 .field("payment.publisherAddress")
                 .remedy("ask the provider's admin to list this address"),
@@ -79,7 +85,10 @@ mod tests {
             let text = format!("apiVersion: pricing.apocryph.network/v1alpha1\ntables:\n{yaml}");
             Arc::new(Tables::parse(&text).unwrap().unwrap())
         });
-        let key = PodKey { publisher: Publisher([publisher; 20]), pod_id: PodId([9; 32]) };
+        let key = PodKey {
+            publisher: Publisher([publisher; 20]),
+            pod_id: PodId([9; 32]),
+        };
         match Free::new(Arc::new(Fixed(tables))).check(&key, &Offer::Free).await {
             Verdict::Enough(terms) => Ok(terms),
             Verdict::NotEnough(refusal) => Err(refusal.code),
@@ -87,7 +96,8 @@ mod tests {
         }
     }
 
-    const LISTED: &str = "- {name: friends, payment: {free: {publishers: ['0x0101010101010101010101010101010101010101']}}}\n";
+    const LISTED: &str =
+        "- {name: friends, payment: {free: {publishers: ['0x0101010101010101010101010101010101010101']}}}\n";
     const EVERYONE: &str = "- {name: open, payment: {free: {everyone: true}}}\n";
     const CHANNEL: &str = "- name: usdc
   payment: {channel: {chainId: 1, contract: '0x0101010101010101010101010101010101010101', token: '0x0202020202020202020202020202020202020202', decimals: 6}}
@@ -95,7 +105,9 @@ mod tests {
 ";
 
     fn free(table: &str) -> Result<Terms, Code> {
-        Ok(Terms::Free { table: table.to_owned() })
+        Ok(Terms::Free {
+            table: table.to_owned(),
+        })
     }
 
     #[tokio::test]
@@ -105,6 +117,9 @@ mod tests {
         assert_eq!(check(Some(LISTED), 1).await, free("friends"));
         assert_eq!(check(Some(LISTED), 2).await, Err(Code::PublisherNotAllowed));
         assert_eq!(check(Some(EVERYONE), 2).await, free("open"));
-        assert_eq!(check(Some(&format!("{CHANNEL}{LISTED}{EVERYONE}")), 2).await, free("open"));
+        assert_eq!(
+            check(Some(&format!("{CHANNEL}{LISTED}{EVERYONE}")), 2).await,
+            free("open")
+        );
     }
 }

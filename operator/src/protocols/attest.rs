@@ -29,7 +29,11 @@ impl Attest {
         let request: AttestRequest = convert::request(bytes)?;
         let nonce = convert::nonce(&request)?;
         let attestation = self.attester.attest(Asked { nonce, requester }).await?;
-        let capacity = if request.want_capacity { Some(self.offering.of_defaults()?) } else { None };
+        let capacity = if request.want_capacity {
+            Some(self.offering.of_defaults()?)
+        } else {
+            None
+        };
         Ok(convert::attestation(attestation, capacity))
     }
 }

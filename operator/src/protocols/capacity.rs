@@ -38,7 +38,11 @@ impl Offering {
         convert::capacity(
             &self.capacity.report(),
             convert::Terms {
-                tables: self.prices.tables().map(|tables| convert::price_tables(&tables)).unwrap_or_default(),
+                tables: self
+                    .prices
+                    .tables()
+                    .map(|tables| convert::price_tables(&tables))
+                    .unwrap_or_default(),
                 payment_address: self.payment_address,
                 fits: fits.as_ref().map(|()| ()),
                 accepting: accepting.as_ref().map(|()| ()),
@@ -65,7 +69,9 @@ impl Exchange for ProvisioningCapacity {
             .and_then(|request| convert::demand(&request.resources, &self.0.defaults));
         match wanted {
             Ok(wanted) => {
-                session.finish(convert::capacity_reply(self.0.response(&wanted)), Outcome::Ok).await
+                session
+                    .finish(convert::capacity_reply(self.0.response(&wanted)), Outcome::Ok)
+                    .await
             }
             Err(refusal) => session.refuse(refusal).await,
         }

@@ -89,7 +89,11 @@ pub fn now() -> u64 {
 
 fn refused(refused: served::Refused) -> Refusal {
     let refusal = Refusal::new(refused.code, refused.message).remedy(refused.remedy);
-    if refused.field.is_empty() { refusal } else { refusal.field(refused.field) }
+    if refused.field.is_empty() {
+        refusal
+    } else {
+        refusal.field(refused.field)
+    }
 }
 
 /// Decodes a request; every field that is set is served.
@@ -99,7 +103,11 @@ pub fn request<M: served::Request>(bytes: &[u8]) -> Result<M, Refusal> {
 
 fn fixed<const LEN: usize>(bytes: &[u8], field: &str) -> Result<[u8; LEN], Refusal> {
     <[u8; LEN]>::try_from(bytes).map_err(|_| {
-        Refusal::new(Code::InvalidRequest, format!("{} bytes; exactly {LEN} are needed", bytes.len())).field(field)
+        Refusal::new(
+            Code::InvalidRequest,
+            format!("{} bytes; exactly {LEN} are needed", bytes.len()),
+        )
+        .field(field)
     })
 }
 
@@ -107,10 +115,12 @@ fn fixed<const LEN: usize>(bytes: &[u8], field: &str) -> Result<[u8; LEN], Refus
 pub fn envelope(bytes: &[u8]) -> Result<(Envelope, Vec<u8>), Refusal> {
     let message: signing_wire::Envelope = request(bytes)?;
     let operation = Operation::parse(&message.operation).ok_or_else(|| {
-        Refusal::new(Code::WrongOperation, "no such operation").field("operation").remedy(format!(
-            "operations are {}",
-            Operation::ALL.map(Operation::as_str).join(", ")
-        ))
+        Refusal::new(Code::WrongOperation, "no such operation")
+            .field("operation")
+            .remedy(format!(
+                "operations are {}",
+                Operation::ALL.map(Operation::as_str).join(", ")
+            ))
     })?;
     let envelope = Envelope {
         operation,
@@ -135,16 +145,25 @@ pub fn payment(message: Option<&wire::PaymentChannel>) -> Result<(PodKey, Offer,
             .field("payment")
             .remedy("for a free pod give publisherAddress and podID"));
     };
-    let wire::PaymentChannel { chain_id, contract_address, publisher_address, provider_address, pod_id } = message;
+    let wire::PaymentChannel {
+        chain_id,
+        contract_address,
+        publisher_address,
+        provider_address,
+        pod_id,
+    } = message;
     for (bytes, field) in [
         (chain_id, "payment.chainID"),
         (contract_address, "payment.contractAddress"),
         (provider_address, "payment.providerAddress"),
     ] {
         if !bytes.is_empty() {
-            return Err(Refusal::new(Code::PaymentNotOffered, "payment channels are not taken here, free pods are")
-                .field(field)
-                .remedy("leave it empty"));
+            return Err(Refusal::new(
+                Code::PaymentNotOffered,
+                "payment channels are not taken here, free pods are",
+            )
+            .field(field)
+            .remedy("leave it empty"));
         }
     }
     let key = PodKey {
@@ -157,7 +176,9 @@ pub fn payment(message: Option<&wire::PaymentChannel>) -> Result<(PodKey, Offer,
             .remedy("choose 32 random bytes"));
     }
     if key.publisher.0 == [0; 20] {
-        return Err(Refusal::new(Code::InvalidRequest, "all zero is nobody's address").field("payment.publisherAddress"));
+        return Err(
+            Refusal::new(Code::InvalidRequest, "all zero is nobody's address").field("payment.publisherAddress")
+        );
     }
     Ok((key, Offer::Free, 0))
 }
@@ -179,7 +200,13 @@ pub fn provision(message: wire::ProvisionPodRequest, key: PodKey, offer: Offer) 
     let manifest = Manifest::parse(&pod).map_err(|fault| invalid(fault, "pod"))?;
     // Maps are sorted in the generated types, so equal pods encode alike.
     let encoded = Zeroizing::new(pod.encode_to_vec());
-    Ok(Request { key, offer, manifest, encoded, after_life: message.after_life })
+    Ok(Request {
+        key,
+        offer,
+        manifest,
+        encoded,
+        after_life: message.after_life,
+    })
 }
 
 /// A manage-pod request that is served.
@@ -207,36 +234,52 @@ pub fn manage(bytes: &[u8]) -> Result<Manage, Refusal> {
     match message.operation {
         Some(Watch(_)) => Ok(Manage::Watch),
         Some(Delete(manage_wire::Delete { life: 0 })) => Ok(Manage::Delete { life: None }),
-        Some(Delete(manage_wire::Delete { life })) if limits::LIFE.contains(&life) => Ok(Manage::Delete { life: Some(life) }),
+        Some(Delete(manage_wire::Delete { life })) if limits::LIFE.contains(&life) => {
+            Ok(Manage::Delete { life: Some(life) })
+        }
         Some(Delete(_)) => Err(Refusal::new(
             Code::InvalidRequest,
             format!("lives are counted up to {}", limits::LIFE.end()),
         )
         .field("delete.life")),
-        Some(List(_) | Describe(_) | Update(_) | Logs(_)) => {
-            Err(Refusal::new(Code::Unimplemented, "this operation is not served by this version"))
-        }
+        Some(List(_) | Describe(_) | Update(_) | Logs(_)) => Err(Refusal::new(
+            Code::Unimplemented,
+            "this operation is not served by this version",
+        )),
         None => Err(Refusal::new(Code::InvalidRequest, "no operation is given").remedy("set watch or delete")),
     }
 }
 
 /// What one pod would be given that asks for these resources; the provider's defaults where none is named.
 pub fn demand(resources: &[pod_wire::Resource], defaults: &Defaults) -> Result<Demand, Refusal> {
-    let mut asked: [(Kind, Option<u64>); 4] =
-        [(Kind::Cpu, None), (Kind::Memory, None), (Kind::EphemeralStorage, None), (Kind::Storage, None)];
+    let mut asked: [(Kind, Option<u64>); 4] = [
+        (Kind::Cpu, None),
+        (Kind::Memory, None),
+        (Kind::EphemeralStorage, None),
+        (Kind::Storage, None),
+    ];
     for (index, resource) in resources.iter().enumerate() {
         let field = format!("resources[{index}]");
         let quantity = Quantity::parse(resource, &field).map_err(|fault| {
             let refusal = invalid(fault, "");
             // There is no manifest here.
-            let code = if refusal.code == Code::InvalidManifest { Code::InvalidRequest } else { refusal.code };
+            let code = if refusal.code == Code::InvalidManifest {
+                Code::InvalidRequest
+            } else {
+                refusal.code
+            };
             Refusal { code, ..refusal }
         })?;
-        let Some((_, amount)) = asked.iter_mut().find(|(kind, _)| *kind == quantity.kind) else { continue };
+        let Some((_, amount)) = asked.iter_mut().find(|(kind, _)| *kind == quantity.kind) else {
+            continue;
+        };
         if amount.replace(quantity.amount).is_some() {
-            return Err(Refusal::new(Code::InvalidRequest, format!("{} is named twice", quantity.kind.as_str()))
-                .field(format!("{field}.resource"))
-                .remedy("name each resource once"));
+            return Err(Refusal::new(
+                Code::InvalidRequest,
+                format!("{} is named twice", quantity.kind.as_str()),
+            )
+            .field(format!("{field}.resource"))
+            .remedy("name each resource once"));
         }
     }
     let [(_, cpu), (_, memory), (_, ephemeral), (_, storage)] = asked;
@@ -282,7 +325,10 @@ impl Replies for PodReplies {
     type Message = wire::PodReply;
 
     fn refusal(refusal: &Refusal) -> wire::PodReply {
-        wire::PodReply { r#final: true, message: Some(wire::pod_reply::Message::Refusal(refusal_message(refusal))) }
+        wire::PodReply {
+            r#final: true,
+            message: Some(wire::pod_reply::Message::Refusal(refusal_message(refusal))),
+        }
     }
 }
 
@@ -291,7 +337,9 @@ impl Replies for CapacityReplies {
 
     fn refusal(refusal: &Refusal) -> capacity_wire::CapacityReply {
         use capacity_wire::capacity_reply::Message;
-        capacity_wire::CapacityReply { message: Some(Message::Refusal(refusal_message(refusal))) }
+        capacity_wire::CapacityReply {
+            message: Some(Message::Refusal(refusal_message(refusal))),
+        }
     }
 }
 
@@ -300,12 +348,22 @@ impl Replies for AttestReplies {
 
     fn refusal(refusal: &Refusal) -> attest_wire::AttestReply {
         use attest_wire::attest_reply::Message;
-        attest_wire::AttestReply { message: Some(Message::Refusal(refusal_message(refusal))) }
+        attest_wire::AttestReply {
+            message: Some(Message::Refusal(refusal_message(refusal))),
+        }
     }
 }
 
 fn refusal_message(refusal: &Refusal) -> wire::Refusal {
-    let Refusal { code, message, remedy, field, resource, retry_after, ended } = refusal;
+    let Refusal {
+        code,
+        message,
+        remedy,
+        field,
+        resource,
+        retry_after,
+        ended,
+    } = refusal;
     wire::Refusal {
         code: code.as_str().to_owned(),
         message: message.clone(),
@@ -314,7 +372,9 @@ fn refusal_message(refusal: &Refusal) -> wire::Refusal {
         resource: resource.unwrap_or_default().to_owned(),
         retry_after: retry_after.unwrap_or_default(),
         ended_life: ended.as_ref().map_or(0, |ended| ended.life),
-        ended_code: ended.as_ref().map_or_else(String::new, |ended| ended.code.as_str().to_owned()),
+        ended_code: ended
+            .as_ref()
+            .map_or_else(String::new, |ended| ended.code.as_str().to_owned()),
         ended_at: ended.as_ref().map_or(0, |ended| unix_seconds(ended.at)),
     }
 }
@@ -324,7 +384,10 @@ pub fn accepted(record: &PodRecord, pod: Option<&Complete>, last: bool, at: u64)
     let status = wire::PodStatus {
         phase: wire::pod_status::Phase::Accepted.into(),
         code: Code::Accepted.as_str().to_owned(),
-        message: format!("life {} of the pod is recorded; it survives everything but its end", record.life),
+        message: format!(
+            "life {} of the pod is recorded; it survives everything but its end",
+            record.life
+        ),
         name: record.name.to_string(),
         life: record.life,
         generation: generation(record.generation),
@@ -333,7 +396,10 @@ pub fn accepted(record: &PodRecord, pod: Option<&Complete>, last: bool, at: u64)
         at,
         ..Default::default()
     };
-    wire::PodReply { r#final: last, message: Some(wire::pod_reply::Message::Status(status)) }
+    wire::PodReply {
+        r#final: last,
+        message: Some(wire::pod_reply::Message::Status(status)),
+    }
 }
 
 /// Defaults filled in, environment values left out.
@@ -403,8 +469,15 @@ pub fn outcome(status: &PodStatus) -> Outcome {
 
 fn amount(kind: Kind, amount: u64) -> pod_wire::Resource {
     use pod_wire::resource::Quantity::{Amount, AmountMillis};
-    let quantity = if kind == Kind::Cpu { AmountMillis(amount) } else { Amount(amount) };
-    pod_wire::Resource { resource: kind.as_str().to_owned(), quantity: Some(quantity) }
+    let quantity = if kind == Kind::Cpu {
+        AmountMillis(amount)
+    } else {
+        Amount(amount)
+    };
+    pod_wire::Resource {
+        resource: kind.as_str().to_owned(),
+        quantity: Some(quantity),
+    }
 }
 
 fn resources(free: &Resources) -> Vec<pod_wire::Resource> {
@@ -425,15 +498,33 @@ pub struct Terms<'a> {
 }
 
 pub fn capacity(report: &CapacityReport, terms: Terms<'_>) -> capacity_wire::CapacityResponse {
-    let CapacityReport { free, storage, shapes, images_may_run_as_root } = report;
+    let CapacityReport {
+        free,
+        storage,
+        shapes,
+        images_may_run_as_root,
+    } = report;
     let mut available_resources = resources(free);
     available_resources.extend(storage.map(|bytes| amount(Kind::Storage, bytes)));
+    let paid = terms
+        .tables
+        .iter()
+        .any(|table| matches!(table.payment, Some(capacity_wire::price_table::Payment::Channel(_))));
     capacity_wire::CapacityResponse {
         available_resources,
-        provider_address: terms.payment_address.map(|address| address.0.to_vec()).unwrap_or_default(),
+        provider_address: terms
+            .payment_address
+            .filter(|_| paid)
+            .map(|address| address.0.to_vec())
+            .unwrap_or_default(),
         tables: terms.tables,
         fits: terms.fits.is_ok() && terms.accepting.is_ok(),
-        blocking_resource: terms.fits.err().and_then(|refusal| refusal.resource).unwrap_or_default().to_owned(),
+        blocking_resource: terms
+            .fits
+            .err()
+            .and_then(|refusal| refusal.resource)
+            .unwrap_or_default()
+            .to_owned(),
         nodes: shapes
             .iter()
             .map(|NodeShape { count, free }| capacity_wire::NodeShape {
@@ -457,48 +548,76 @@ pub fn price_tables(tables: &Tables) -> Vec<capacity_wire::PriceTable> {
     let decimal = |price: &Option<Decimal>| price.as_ref().map_or_else(String::new, Decimal::to_string);
     tables
         .iter()
-        .map(|Table { name, payment, per_hour, minimum }| capacity_wire::PriceTable {
-            name: name.clone(),
-            payment: Some(match payment {
-                Payment::Free(FreeFor::Everyone) => Wire::Free(capacity_wire::Free { everyone: true, listed: 0 }),
-                Payment::Free(FreeFor::Publishers(publishers)) => Wire::Free(capacity_wire::Free {
-                    everyone: false,
-                    listed: u32::try_from(publishers.len()).unwrap_or(u32::MAX),
-                }),
-                Payment::Channel(Channel { chain_id, contract, token, decimals }) => {
-                    Wire::Channel(capacity_wire::Channel {
+        .map(
+            |Table {
+                 name,
+                 payment,
+                 per_hour,
+                 minimum,
+             }| capacity_wire::PriceTable {
+                name: name.clone(),
+                payment: Some(match payment {
+                    Payment::Free(FreeFor::Everyone) => Wire::Free(capacity_wire::Free {
+                        everyone: true,
+                        listed: 0,
+                    }),
+                    Payment::Free(FreeFor::Publishers(publishers)) => Wire::Free(capacity_wire::Free {
+                        everyone: false,
+                        listed: u32::try_from(publishers.len()).unwrap_or(u32::MAX),
+                    }),
+                    Payment::Channel(Channel {
+                        chain_id,
+                        contract,
+                        token,
+                        decimals,
+                    }) => Wire::Channel(capacity_wire::Channel {
                         chain_id: *chain_id,
                         contract: contract.to_vec(),
                         token: token.to_vec(),
                         decimals: (*decimals).into(),
-                    })
-                }
-            }),
-            per_hour: Some(capacity_wire::PerHour {
-                cpu: decimal(&per_hour.cpu),
-                memory_gib: decimal(&per_hour.memory_gib),
-                storage_gib: decimal(&per_hour.storage_gib),
-                ephemeral_storage_gib: decimal(&per_hour.ephemeral_storage_gib),
-                external_ip: decimal(&per_hour.external_ip),
-                gpu: per_hour.gpu.iter().map(|(model, price)| (model.clone(), price.to_string())).collect(),
-            }),
-            minimum: Some(capacity_wire::Minimum {
-                runway_hours: minimum.runway_hours.unwrap_or_default(),
-                settlement: decimal(&minimum.settlement),
-            }),
-        })
+                    }),
+                }),
+                per_hour: Some(capacity_wire::PerHour {
+                    cpu: decimal(&per_hour.cpu),
+                    memory_gib: decimal(&per_hour.memory_gib),
+                    storage_gib: decimal(&per_hour.storage_gib),
+                    ephemeral_storage_gib: decimal(&per_hour.ephemeral_storage_gib),
+                    external_ip: decimal(&per_hour.external_ip),
+                    gpu: per_hour
+                        .gpu
+                        .iter()
+                        .map(|(model, price)| (model.clone(), price.to_string()))
+                        .collect(),
+                }),
+                minimum: Some(capacity_wire::Minimum {
+                    runway_hours: minimum.runway_hours.unwrap_or_default(),
+                    settlement: decimal(&minimum.settlement),
+                }),
+            },
+        )
         .collect()
 }
 
 pub fn capacity_reply(response: capacity_wire::CapacityResponse) -> capacity_wire::CapacityReply {
-    capacity_wire::CapacityReply { message: Some(capacity_wire::capacity_reply::Message::Capacity(response)) }
+    capacity_wire::CapacityReply {
+        message: Some(capacity_wire::capacity_reply::Message::Capacity(response)),
+    }
 }
 
 pub fn attestation(
     attestation: Attestation,
     capacity: Option<capacity_wire::CapacityResponse>,
 ) -> attest_wire::AttestReply {
-    let Attestation { claims, leaf_index, tree_size, path, root: _, leaf, evidence, not_proven } = attestation;
+    let Attestation {
+        claims,
+        leaf_index,
+        tree_size,
+        path,
+        root: _,
+        leaf,
+        evidence,
+        not_proven,
+    } = attestation;
     let response = attest_wire::AttestResponse {
         claims: claims.encoded,
         leaf: leaf.to_vec(),
@@ -507,17 +626,25 @@ pub fn attestation(
         path: path.iter().map(|hash| hash.to_vec()).collect(),
         evidence: evidence
             .into_iter()
-            .map(|Evidence { subject, none_because, report_data }| attest_wire::Evidence {
-                subject,
-                kind: attest_wire::evidence::Kind::None.into(),
-                reason: none_because,
-                report_data: report_data.to_vec(),
-                report: Vec::new(),
-                certificates: Vec::new(),
-            })
+            .map(
+                |Evidence {
+                     subject,
+                     none_because,
+                     report_data,
+                 }| attest_wire::Evidence {
+                    subject,
+                    kind: attest_wire::evidence::Kind::None.into(),
+                    reason: none_because,
+                    report_data: report_data.to_vec(),
+                    report: Vec::new(),
+                    certificates: Vec::new(),
+                },
+            )
             .collect(),
         not_proven,
         capacity,
     };
-    attest_wire::AttestReply { message: Some(attest_wire::attest_reply::Message::Attestation(response)) }
+    attest_wire::AttestReply {
+        message: Some(attest_wire::attest_reply::Message::Attestation(response)),
+    }
 }

@@ -34,7 +34,11 @@ impl ManagePod {
             &envelope,
             &Expected {
                 operation: parsed.as_ref().ok().map(|manage| manage.operation()),
-                pod: if parsed.is_ok() { Addressed::Envelope } else { Addressed::Unknown },
+                pod: if parsed.is_ok() {
+                    Addressed::Envelope
+                } else {
+                    Addressed::Unknown
+                },
                 provider: &self.provider,
                 requester,
                 request_hash: signing::request_hash(&request),

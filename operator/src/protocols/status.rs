@@ -65,7 +65,9 @@ async fn follow(
             Lives::One(life) => status.life >= life,
         })
     });
-    let (session, _newest) = session.stream(first.chain(news.map(Item::Status)), |item| render(item, lives)).await?;
+    let (session, _newest) = session
+        .stream(first.chain(news.map(Item::Status)), |item| render(item, lives))
+        .await?;
     let refusal = match pods.find(name).await {
         Ok(None) => gone(),
         Ok(Some(_)) => Refusal::new(Code::ApiUnavailable, "the pod was lost sight of; it exists")
@@ -79,9 +81,7 @@ async fn follow(
 fn render(item: &Item, lives: Lives) -> Step<<PodReplies as Replies>::Message> {
     let at = convert::now();
     match (item, lives) {
-        (Item::Accepted(Accepted { record, pod }), _) => {
-            Step::More(convert::accepted(record, pod.as_ref(), false, at))
-        }
+        (Item::Accepted(Accepted { record, pod }), _) => Step::More(convert::accepted(record, pod.as_ref(), false, at)),
         (Item::Status(status), Lives::One(life)) if status.life > life => {
             let refusal = Refusal::new(
                 Code::OtherLife,
@@ -92,7 +92,11 @@ fn render(item: &Item, lives: Lives) -> Step<<PodReplies as Replies>::Message> {
         }
         (Item::Status(status), _) => {
             let reply = convert::status(status, at);
-            if status.phase == Phase::Ended { Step::Last(reply, convert::outcome(status)) } else { Step::More(reply) }
+            if status.phase == Phase::Ended {
+                Step::Last(reply, convert::outcome(status))
+            } else {
+                Step::More(reply)
+            }
         }
     }
 }
