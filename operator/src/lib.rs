@@ -10,10 +10,12 @@
 //! `tests/layers.rs` holds the imports to that.
 
 pub mod admission;
+pub mod announce;
 pub mod args;
 pub mod attestation;
 pub mod billing;
 pub mod capacity;
+pub mod client;
 pub mod identity_store;
 pub mod lease;
 pub mod model;

@@ -1,1 +1,112 @@
-//! Written by the runtime part.
+//! Is this process ready, and are new pods accepted? Two questions: a provider without prices is ready and accepts nothing.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use apocryph_proto::outcome::Code;
+use tokio::sync::watch;
+
+use crate::{
+    model::{
+        refusal::Refusal,
+        services::{Door, Prices},
+    },
+    walls::Walls,
+};
+
+/// Seconds after which a publisher may ask again when the door is closed.
+const DOOR_RETRY_AFTER: u32 = 30;
+
+/// What must hold before this process is Ready, by name. A standby has `crd`, `identity`, `caches`: it could take over. The
+/// leader has `listening` beside them.
+#[derive(Clone, Default)]
+pub struct Gates {
+    open: Arc<Mutex<BTreeMap<&'static str, bool>>>,
+}
+
+impl Gates {
+    /// A gate, closed until it is opened.
+    pub fn add(&self, name: &'static str) -> Gate {
+        self.set(name, false);
+        Gate { name, gates: self.clone() }
+    }
+
+    fn set(&self, name: &'static str, open: bool) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(name, open);
+    }
+
+    /// Each gate and whether it is open.
+    pub fn report(&self) -> BTreeMap<&'static str, bool> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn ready(&self) -> bool {
+        self.report().values().all(|open| *open)
+    }
+}
+
+/// One gate; it may close again.
+pub struct Gate {
+    name: &'static str,
+    gates: Gates,
+}
+
+impl Gate {
+    pub fn open(&self) {
+        tracing::debug!(gate = self.name, "open");
+        self.gates.set(self.name, true);
+    }
+
+    pub fn close(&self) {
+        self.gates.set(self.name, false);
+    }
+}
+
+/// May new pods come in?
+pub struct FrontDoor {
+    /// The admin's word (chart value `cordon`).
+    pub cordoned: bool,
+    pub walls: watch::Receiver<Walls>,
+    pub prices: Arc<dyn Prices>,
+}
+
+impl Door for FrontDoor {
+    fn accepting(&self) -> Result<(), Refusal> {
+        if self.cordoned {
+            return Err(Refusal::new(Code::Cordoned, "this provider takes no new pods: its admin has closed the door")
+                .retry_after(DOOR_RETRY_AFTER));
+        }
+        if let Walls::Down { why } = &*self.walls.borrow() {
+            return Err(Refusal::new(Code::WallsMissing, format!("this provider's own walls are not in place: {why}"))
+                .retry_after(DOOR_RETRY_AFTER));
+        }
+        if self.prices.tables().is_none() {
+            return Err(Refusal::new(Code::NoPriceTable, "this provider has no price table in force")
+                .retry_after(DOOR_RETRY_AFTER));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_needs_every_gate_and_a_closed_one_is_named() {
+        let gates = Gates::default();
+        let (crd, caches) = (gates.add("crd"), gates.add("caches"));
+        assert!(!gates.ready());
+        crd.open();
+        assert_eq!(gates.report(), BTreeMap::from([("caches", false), ("crd", true)]));
+        caches.open();
+        assert!(gates.ready());
+        let listening = gates.add("listening");
+        assert!(!gates.ready());
+        listening.open();
+        caches.close();
+        assert!(!gates.ready());
+    }
+}

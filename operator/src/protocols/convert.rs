@@ -193,20 +193,19 @@ fn invalid(invalid: Invalid, root: &str) -> Refusal {
 }
 
 /// What admission decides about. `message` decoded, `key` and `offer` from its [`payment`].
-pub fn provision(message: wire::ProvisionPodRequest, key: PodKey, offer: Offer) -> Result<Request, Refusal> {
+pub fn provision(
+    message: wire::ProvisionPodRequest,
+    key: PodKey,
+    offer: Offer,
+    request_id: &str,
+) -> Result<Request, Refusal> {
     let Some(pod) = message.pod else {
         return Err(Refusal::new(Code::InvalidRequest, "no pod is given").field("pod"));
     };
     let manifest = Manifest::parse(&pod).map_err(|fault| invalid(fault, "pod"))?;
     // Maps are sorted in the generated types, so equal pods encode alike.
     let encoded = Zeroizing::new(pod.encode_to_vec());
-    Ok(Request {
-        key,
-        offer,
-        manifest,
-        encoded,
-        after_life: message.after_life,
-    })
+    Ok(Request { key, offer, manifest, encoded, after_life: message.after_life, request_id: request_id.to_owned() })
 }
 
 /// A manage-pod request that is served.

@@ -1,0 +1,38 @@
+{{/*
+One provider per cluster, so the names are fixed: a second install is refused by helm, and every command in the README is the
+same everywhere.
+*/}}
+{{- define "apocryph.name" -}}apocryph-provider{{- end }}
+{{- define "apocryph.tenantRole" -}}apocryph-tenant{{- end }}
+{{- define "apocryph.lease" -}}apocryph-provider{{- end }}
+{{/* Secret with the keys, ConfigMap with peer id and addresses; made by the operator, not by helm, so that uninstall keeps them. */}}
+{{- define "apocryph.identity" -}}apocryph-provider-identity{{- end }}
+{{- define "apocryph.peer" -}}apocryph-provider-peer{{- end }}
+{{- define "apocryph.pricing" -}}{{ .Values.pricing.existingConfigMap | default "apocryph-provider-pricing" }}{{- end }}
+{{- define "apocryph.crd" -}}apocryphpods.apocryph.network{{- end }}
+
+{{- define "apocryph.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{ include "apocryph.selector" . }}
+{{- end }}
+
+{{- define "apocryph.selector" -}}
+app.kubernetes.io/name: {{ include "apocryph.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "apocryph.image" -}}
+{{- $i := .Values.image -}}
+{{ $i.repository }}{{ if $i.tag }}:{{ $i.tag }}{{ end }}{{ if $i.digest }}@{{ $i.digest }}{{ end }}
+{{- end }}
+
+{{/* How the API server calls the operator. */}}
+{{- define "apocryph.username" -}}
+system:serviceaccount:{{ .Release.Namespace }}:{{ include "apocryph.name" . }}
+{{- end }}
+
+{{- define "apocryph.announceNode" -}}
+{{ and (eq .Values.libp2p.service.type "NodePort") (empty .Values.libp2p.announce.addresses) }}
+{{- end }}

@@ -1,0 +1,162 @@
+{{/*
+The specs of the ValidatingAdmissionPolicies and of their bindings, each once: rendered by policies.yaml and hashed by
+"apocryph.wallsHash". The operator hashes the live specs and accepts no pod while the two differ, so every field that the API
+server would fill in by itself is spelled out here. No numbers: the hash needs canonical JSON.
+
+Who can label namespaces and bind a role everywhere is cluster-admin in effect. These policies carry that whole weight.
+*/}}
+
+{{- define "apocryph.policyNames" -}}
+- apocryph-provider-namespaces
+- apocryph-provider-rolebindings
+- apocryph-tenant-pods
+- apocryph-tenant-services
+{{- end }}
+
+{{/* A binding is named after its policy. */}}
+{{- define "apocryph.bindingName" -}}{{ . }}-binding{{- end }}
+
+{{- define "apocryph.bindingSpec" -}}
+policyName: {{ . }}
+validationActions: [Deny]
+{{- end }}
+
+{{/* Namespaces that the operator may touch, and what it may make of them. */}}
+{{- define "apocryph.policy.apocryph-provider-namespaces" -}}
+failurePolicy: Fail
+matchConstraints:
+  matchPolicy: Equivalent
+  namespaceSelector: {}
+  objectSelector: {}
+  resourceRules:
+  - apiGroups: [""]
+    apiVersions: [v1]
+    operations: [CREATE, UPDATE, DELETE]
+    resources: [namespaces]
+    scope: Cluster
+matchConditions:
+- name: by-the-operator
+  expression: request.userInfo.username == '{{ include "apocryph.username" . }}'
+validations:
+# Create, change and delete: tenants' namespaces alone.
+- expression: >-
+    (request.operation == 'DELETE' ? oldObject : object).metadata.name.matches('^apod-[a-z2-7]{26}$')
+  message: the operator of apocryph-provider may touch namespaces named apod- and 26 characters of base32 only
+  reason: Forbidden
+# Never privileged, never no level at all.
+- expression: >-
+    request.operation == 'DELETE' ||
+    (has(object.metadata.labels) && 'pod-security.kubernetes.io/enforce' in object.metadata.labels &&
+    object.metadata.labels['pod-security.kubernetes.io/enforce'] in {{ include "apocryph.levels" . }})
+  message: the label pod-security.kubernetes.io/enforce must be one of {{ include "apocryph.levels" . }}
+  reason: Forbidden
+# A level of an old version lets through what later ones forbid.
+- expression: >-
+    request.operation == 'DELETE' || !has(object.metadata.labels) ||
+    !('pod-security.kubernetes.io/enforce-version' in object.metadata.labels) ||
+    object.metadata.labels['pod-security.kubernetes.io/enforce-version'] == 'latest'
+  message: the label pod-security.kubernetes.io/enforce-version must be latest or absent
+  reason: Forbidden
+{{- end }}
+
+{{- define "apocryph.levels" -}}
+{{ if .Values.podSecurity.forceRestricted }}['restricted']{{ else }}['baseline', 'restricted']{{ end }}
+{{- end }}
+
+{{/* The one right that the operator may give: the tenant role, in a tenant's namespace, to itself. */}}
+{{- define "apocryph.policy.apocryph-provider-rolebindings" -}}
+failurePolicy: Fail
+matchConstraints:
+  matchPolicy: Equivalent
+  namespaceSelector: {}
+  objectSelector: {}
+  resourceRules:
+  - apiGroups: [rbac.authorization.k8s.io]
+    apiVersions: [v1]
+    operations: [CREATE, UPDATE, DELETE]
+    resources: [rolebindings]
+    scope: Namespaced
+matchConditions:
+- name: by-the-operator
+  expression: request.userInfo.username == '{{ include "apocryph.username" . }}'
+validations:
+- expression: request.namespace.matches('^apod-[a-z2-7]{26}$')
+  message: the operator of apocryph-provider may bind its tenant role in tenants' namespaces only
+  reason: Forbidden
+- expression: >-
+    request.operation == 'DELETE' ||
+    (object.roleRef.apiGroup == 'rbac.authorization.k8s.io' && object.roleRef.kind == 'ClusterRole' &&
+    object.roleRef.name == '{{ include "apocryph.tenantRole" . }}')
+  message: the operator of apocryph-provider may bind the ClusterRole {{ include "apocryph.tenantRole" . }} only
+  reason: Forbidden
+- expression: >-
+    request.operation == 'DELETE' ||
+    (has(object.subjects) && object.subjects.size() == 1 && object.subjects[0].kind == 'ServiceAccount' &&
+    object.subjects[0].name == '{{ include "apocryph.name" . }}' && has(object.subjects[0].namespace) &&
+    object.subjects[0].namespace == '{{ .Release.Namespace }}')
+  message: the operator of apocryph-provider may bind its tenant role to itself only
+  reason: Forbidden
+{{- end }}
+
+{{/* Whoever makes a Pod there (ReplicaSets do): what Pod Security "baseline" lets through needs a user namespace around it.
+Create alone: what matters cannot be changed later, and refusing an update could keep a finalizer on a Pod for ever. */}}
+
+{{- define "apocryph.policy.apocryph-tenant-pods" -}}
+failurePolicy: Fail
+matchConstraints:
+  matchPolicy: Equivalent
+  namespaceSelector: {}
+  objectSelector: {}
+  resourceRules:
+  - apiGroups: [""]
+    apiVersions: [v1]
+    operations: [CREATE]
+    resources: [pods]
+    scope: Namespaced
+matchConditions:
+- name: in-a-tenants-namespace
+  expression: request.namespace.matches('^apod-[a-z2-7]{26}$')
+validations:
+- expression: >-
+    (has(namespaceObject.metadata.labels) &&
+    'pod-security.kubernetes.io/enforce' in namespaceObject.metadata.labels &&
+    namespaceObject.metadata.labels['pod-security.kubernetes.io/enforce'] == 'restricted') ||
+    (has(object.spec.hostUsers) && object.spec.hostUsers == false)
+  message: where Pod Security is not restricted, a tenant's Pod needs hostUsers false
+  reason: Forbidden
+{{- end }}
+
+{{/* externalIPs take over an address in the whole cluster (CVE-2020-8554); ExternalName answers for a foreign name. */}}
+{{- define "apocryph.policy.apocryph-tenant-services" -}}
+failurePolicy: Fail
+matchConstraints:
+  matchPolicy: Equivalent
+  namespaceSelector: {}
+  objectSelector: {}
+  resourceRules:
+  - apiGroups: [""]
+    apiVersions: [v1]
+    operations: [CREATE, UPDATE]
+    resources: [services]
+    scope: Namespaced
+matchConditions:
+- name: in-a-tenants-namespace
+  expression: request.namespace.matches('^apod-[a-z2-7]{26}$')
+validations:
+- expression: "!has(object.spec.externalIPs) || object.spec.externalIPs.size() == 0"
+  message: a tenant's Service must not have externalIPs
+  reason: Forbidden
+- expression: "!has(object.spec.type) || object.spec.type != 'ExternalName'"
+  message: a tenant's Service must not be of type ExternalName
+  reason: Forbidden
+{{- end }}
+
+{{/* SHA-256 over the RFC 8785 JSON of {name: spec}, lowercase hex. Keys are sorted by the encoder, all of them ASCII. */}}
+{{- define "apocryph.wallsHash" -}}
+{{- $specs := dict -}}
+{{- range $name := include "apocryph.policyNames" . | fromYamlArray -}}
+{{- $_ := set $specs $name (include (printf "apocryph.policy.%s" $name) $ | fromYaml) -}}
+{{- $_ := set $specs (include "apocryph.bindingName" $name) (include "apocryph.bindingSpec" $name | fromYaml) -}}
+{{- end -}}
+{{- $specs | mustToRawJson | sha256sum -}}
+{{- end }}

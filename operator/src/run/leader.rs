@@ -1,0 +1,290 @@
+//! What the one leader does beside standing by: it listens, admits and reconciles; and how it goes down.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::{Api, Client};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Drained, Failure, Parts, Process, standby::Standby, until_answered};
+use crate::{
+    admission::{Admission, Services, checks::TagKey},
+    announce,
+    attestation::{
+        claims::{ClaimsMaker, SealingKey},
+        evidence::{Attestations, NoSource},
+    },
+    billing::free::Free,
+    capacity::Tracker,
+    identity_store::Keys,
+    model::services::{Capacity, Door, Pods},
+    net::{
+        router::Router,
+        swarm::{self, Net},
+    },
+    pods::{controller, gateway::Gateway, sweep},
+    pricing::{self, Applied, Pricing, PricingError},
+    protocols::{
+        attest::Attest,
+        capacity::{Offering, ProvisioningCapacity},
+        manage::ManagePod,
+        provision::ProvisionPod,
+        session::{self, Environment},
+    },
+    ready::FrontDoor,
+    telemetry::{events::Events, metrics::Metrics},
+    walls::Watchman,
+    watches::Watches,
+};
+
+/// Container of this program in its Pod (chart).
+const CONTAINER: &str = "operator";
+/// Until the kubelet has told the image of a container that runs.
+const IMAGE_RETRY: Duration = Duration::from_secs(2);
+/// How often the gauges are set.
+const GAUGES: Duration = Duration::from_secs(10);
+/// After the streams have ended: how long writes under way, and then the looks of the controller, may take. With the drain of
+/// the streams (net::limits) it stays below the chart's terminationGracePeriodSeconds.
+const WRITES_DEADLINE: Duration = Duration::from_secs(6);
+
+struct Leader {
+    /// What may be dropped at any moment.
+    parts: Parts,
+    net: JoinHandle<Result<(), swarm::Error>>,
+    controller: JoinHandle<anyhow::Result<()>>,
+    sweeper: JoinHandle<()>,
+    admission: Arc<Admission>,
+    /// Streams come to their final message.
+    drain: CancellationToken,
+    /// Controller, sweeper and caches.
+    work: CancellationToken,
+}
+
+/// Leads until told to stop (`Ok`, drained) or until something is wrong. `client` writes only while the claim is valid.
+pub async fn run(
+    process: &Process,
+    standby: Standby,
+    client: Client,
+    libp2p_metrics: libp2p::metrics::Metrics,
+) -> Result<Drained, Failure> {
+    let stop = process.stop.clone();
+    let mut leader = start(process, standby, client, libp2p_metrics).await?;
+    tokio::select! {
+        () = stop.cancelled() => Ok(leader.go_down().await),
+        failure = leader.parts.ended() => Err(failure),
+        ended = &mut leader.net => Err(ended_by_itself("the network", ended)),
+        ended = &mut leader.controller => Err(ended_by_itself("the controller", ended)),
+        ended = &mut leader.sweeper => Err(ended_by_itself("the sweeper", ended.map(Ok::<_, String>))),
+    }
+}
+
+fn ended_by_itself<E: ToString>(part: &'static str, ended: Result<Result<(), E>, tokio::task::JoinError>) -> Failure {
+    let reason = match ended {
+        Ok(Ok(())) => "it had nothing more to do".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    Failure::Part { part, reason }
+}
+
+/// Returns when publishers can come in.
+async fn start(
+    process: &Process,
+    standby: Standby,
+    client: Client,
+    libp2p_metrics: libp2p::metrics::Metrics,
+) -> Result<Leader, Failure> {
+    let Process { config, gates, metrics, pods_metrics, .. } = process;
+    let listening = gates.add("listening");
+    let (drain, work) = (CancellationToken::new(), CancellationToken::new());
+    let mut parts = Parts::new();
+
+    // Whatever the last leader wrote is read before anything is admitted or decided: its caches may be older than that.
+    let (watches, watching) = Watches::start(&client, &work);
+    parts.result("the caches", watching.ended());
+    watches.synced().await.map_err(|error| Failure::start("the caches", error))?;
+    let (Keys { identity, tag_key }, store) = standby.step_forward();
+    let peer_id = identity.peer_id();
+
+    let capacity = Tracker::new(config.capacity.clone(), watches.clone(), Arc::new(|| true));
+    let prices = Pricing::new();
+    let events = Events::new(client.clone(), Some(config.pod.name.clone()));
+    let (watchman, walls) = Watchman::new(client.clone(), config.walls.clone());
+    let door: Arc<dyn Door> =
+        Arc::new(FrontDoor { cordoned: config.cordoned, walls: walls.walls, prices: prices.clone() });
+    let gateway = Gateway::new(client.clone(), watches.clone(), &config.pods);
+    let pods: Arc<dyn Pods> = gateway.clone();
+    let admission = Arc::new(Admission::new(
+        Services {
+            pods: pods.clone(),
+            capacity: capacity.clone(),
+            payments: Arc::new(Free::new(prices.clone())),
+            door: door.clone(),
+        },
+        TagKey::new(*tag_key),
+        config.defaults,
+    ));
+    let (image, image_id) = watch::channel(String::new());
+    let claims = ClaimsMaker {
+        sealing_key: SealingKey::generate(),
+        payment_address: config.payment_address,
+        image_id,
+        policies_hash: walls.hash,
+    };
+    let offering = Offering {
+        capacity: capacity.clone(),
+        prices: prices.clone(),
+        door: door.clone(),
+        payment_address: config.payment_address,
+        defaults: config.defaults,
+    };
+
+    let controller = tokio::spawn(controller::run(
+        client.clone(),
+        watches.clone(),
+        config.pods.clone(),
+        capacity.clone(),
+        events.clone(),
+        pods_metrics.clone(),
+        work.clone(),
+    ));
+    let sweeper = tokio::spawn(sweep::run(
+        client.clone(),
+        watches,
+        config.pods.clone(),
+        gateway.staging(),
+        pods_metrics.clone(),
+        work.clone(),
+    ));
+    parts.forever("the walls", watchman.run());
+    parts.forever("the prices", {
+        let (client, namespace, name) = (client.clone(), config.pod.namespace.clone(), config.names.pricing.clone());
+        let report = Arc::new(PricingEvents(events));
+        let prices = prices.clone();
+        async move { pricing::watch::follow(client, &namespace, &name, prices, report).await }
+    });
+    parts.forever("the image id", own_image(client.clone(), config.pod.namespace.clone(), config.pod.name.clone(), image));
+    parts.forever("the gauges", gauges(metrics.clone(), door, capacity));
+    let (announced, external) = watch::channel(Vec::new());
+    parts.forever("the announced addresses", announce::follow(client.clone(), config.announce.clone(), announced));
+    parts.forever("the published addresses", announce::publish(store, peer_id, external.clone()));
+
+    let provider = peer_id.to_base58();
+    let environment = Environment::new(session::Settings::default(), metrics.clone(), drain.clone());
+    let router = Router::new(environment)
+        .with(Arc::new(Attest {
+            attester: Arc::new(Attestations::new(peer_id.to_bytes(), claims, vec![Box::new(NoSource)])),
+            offering: offering.clone(),
+        }))
+        .with(Arc::new(ProvisioningCapacity(offering)))
+        .with(Arc::new(ProvisionPod { admission: admission.clone(), pods: pods.clone(), provider: provider.clone() }))
+        .with(Arc::new(ManagePod { pods, provider }));
+    let mut net = swarm::start(Net { identity, settings: config.net.clone(), router, external, libp2p_metrics })
+        .map_err(|error| Failure::start("the network", error))?;
+    // Err: it has ended, and `run` says why.
+    let _ends = net.listening.wait_for(|addresses| !addresses.is_empty()).await;
+    until_answered("putting the leader's label on", |_| true, || {
+        announce::step_forward(&client, &config.pod.namespace, &config.pod.name)
+    })
+    .await
+    .map_err(|error| Failure::start("the leader", error))?;
+    listening.open();
+    tracing::info!(%peer_id, "publishers may come");
+    Ok(Leader { parts, net: net.task, controller, sweeper, admission, drain, work })
+}
+
+impl Leader {
+    /// Streams first, to their final message; then what they had begun to write; then the controller. Nothing is written
+    /// after that.
+    async fn go_down(self) -> Drained {
+        let Leader { parts, net, controller, sweeper, admission, drain, work } = self;
+        drain.cancel();
+        match net.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the network, going down"),
+            Err(error) => tracing::warn!(%error, "the network, going down"),
+        }
+        let written = in_time("writes under way", admission.finish()).await;
+        work.cancel();
+        let reconciled = in_time("the controller", async {
+            // Err: it panicked, so it writes nothing either.
+            let _ended = tokio::join!(controller, sweeper);
+        })
+        .await;
+        // What is left only reads, or writes Events and the addresses.
+        drop(parts);
+        if written && reconciled { Drained::Clean } else { Drained::Unfinished }
+    }
+}
+
+async fn in_time(what: &str, ends: impl Future<Output = ()>) -> bool {
+    let ended = timeout(WRITES_DEADLINE, ends).await.is_ok();
+    if !ended {
+        tracing::warn!(within = ?WRITES_DEADLINE, "{what} did not end in time");
+    }
+    ended
+}
+
+/// The imageID of this program's own container, once the kubelet has told it.
+async fn own_image(client: Client, namespace: String, pod: String, image: watch::Sender<String>) {
+    let pods: Api<Pod> = Api::namespaced(client, &namespace);
+    loop {
+        match pods.get(&pod).await {
+            Ok(pod) => {
+                let statuses = pod.status.and_then(|status| status.container_statuses).unwrap_or_default();
+                let own = statuses.into_iter().find(|status| status.name == CONTAINER).map(|status| status.image_id);
+                if let Some(id) = own.filter(|id| !id.is_empty()) {
+                    image.send_replace(id);
+                    return std::future::pending().await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "could not read this process' own Pod"),
+        }
+        sleep(IMAGE_RETRY).await;
+    }
+}
+
+async fn gauges(metrics: Metrics, door: Arc<dyn Door>, capacity: Arc<dyn Capacity>) {
+    loop {
+        metrics.accepting(door.accepting().is_ok());
+        let report = capacity.report();
+        metrics.capacity_free("cpu", report.free.cpu_millis);
+        metrics.capacity_free("memory", report.free.memory);
+        metrics.capacity_free("ephemeral-storage", report.free.ephemeral_storage);
+        metrics.capacity_free("storage", report.storage.unwrap_or(0));
+        sleep(GAUGES).await;
+    }
+}
+
+/// What became of an edit of the prices, as an Event on their ConfigMap.
+struct PricingEvents(Events);
+
+impl PricingEvents {
+    fn tell(&self, config_map: &ConfigMap, reason: &'static str, message: String, warning: bool) {
+        let (events, config_map) = (self.0.clone(), config_map.clone());
+        // One per edit, each bounded in time.
+        tokio::spawn(async move { events.of_pricing(&config_map, reason, &message, warning).await });
+    }
+}
+
+impl pricing::watch::Report for PricingEvents {
+    fn rejected(&self, config_map: &ConfigMap, error: &PricingError) {
+        self.tell(config_map, "PricesRefused", format!("{error}. The last good prices stay in force."), true);
+    }
+
+    fn accepted(&self, config_map: &ConfigMap, applied: Applied) {
+        match applied {
+            Applied::Changed => self.tell(config_map, "PricesInForce", "The prices are in force.".to_owned(), false),
+            Applied::Nothing => {
+                let message = "There is no price table in it; without one nothing is accepted.".to_owned();
+                self.tell(config_map, "NoPriceTable", message, false);
+            }
+            Applied::Unchanged => {}
+        }
+    }
+}
