@@ -5,6 +5,7 @@
 
 mod image;
 mod parse;
+mod ports;
 mod print;
 mod quantity;
 mod text;
@@ -16,7 +17,9 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::outcome::Code;
 
 pub use quantity::{Kind, Quantity};
-pub use text::{ENV_NAME_PATTERN, IMAGE_PATTERN, MOUNT_PATH_PATTERN, NAME_PATTERN, PORT_NAME_PATTERN, WORKING_DIR_PATTERN};
+pub use text::{
+    ENV_NAME_PATTERN, IMAGE_PATTERN, MOUNT_PATH_PATTERN, NAME_PATTERN, PORT_NAME_PATTERN, WORKING_DIR_PATTERN,
+};
 
 /// What is wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -130,3 +133,6 @@ impl Manifest {
         self.replicas
     }
 }
+
+#[cfg(test)]
+mod tests;
