@@ -1,1 +1,7 @@
-fn main() {}
+//! `apocryph`: a publisher's command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    apocryph_publisher::cli::main()
+}

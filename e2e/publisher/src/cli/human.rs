@@ -1,0 +1,192 @@
+//! What people read. Every text of a provider has passed [`crate::reply::printable`] before it gets here.
+
+use std::time::Duration;
+
+use apocryph_proto::v0::provisioning_capacity::{CapacityResponse, PriceTable, price_table::Payment};
+
+use crate::{
+    attest::Attested,
+    follow::Event,
+    key::address_text,
+    manifest::Checked,
+    quantity::{binary, show},
+    reply::{Status, phase_name, printable},
+};
+
+/// A line with its keyword in a column of its own.
+pub fn line(word: &str, text: impl AsRef<str>) -> String {
+    format!("{word:<10} {}", text.as_ref())
+}
+
+/// Phase, code, sentence, remedy.
+pub fn status(status: &Status) -> String {
+    let mut text = format!("{}: {}", status.code.text, status.message);
+    if !status.remedy.is_empty() {
+        text.push_str(" -> ");
+        text.push_str(&status.remedy);
+    }
+    line(phase_name(status.phase), text)
+}
+
+/// One line per address: container, port, multiaddr.
+pub fn addresses(status: &Status) -> Vec<String> {
+    let one = |a: &crate::reply::Address| line("address", format!("{} {} {}", a.container, a.port, a.multiaddr));
+    status.addresses.iter().map(one).collect()
+}
+
+/// What the provider filled in, from `accepted`.
+pub fn admitted(status: &Status) -> Vec<String> {
+    let Some(pod) = &status.admitted else { return Vec::new() };
+    let one = |container: &apocryph_proto::v0::pod::Container| {
+        let resources: Vec<_> =
+            container.resource_requests.iter().map(|r| format!("{} {}", printable(&r.resource), show(r))).collect();
+        line("reserved", format!("{}: {}", printable(&container.name), resources.join(", ")))
+    };
+    pod.containers.iter().map(one).collect()
+}
+
+/// Lines for an event; status is told elsewhere.
+pub fn event(event: &Event) -> Vec<String> {
+    match event {
+        // The live line shows it; without a terminal, what comes of it is enough.
+        Event::Connecting { .. } => Vec::new(),
+        Event::Connected { address } => vec![line("connected", address.to_string())],
+        Event::Attested(attested) => vec![attested_line(attested)],
+        Event::Sent { operation } => vec![line("sent", *operation)],
+        Event::Status(_) => Vec::new(),
+        Event::Retrying { reason, delay, .. } => vec![line("waiting", format!("{reason}; next attempt in {}", seconds(*delay)))],
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+fn attested_line(attested: &Attested) -> String {
+    match attested.accepted() {
+        Ok(()) => line("attested", "the provider's stack is proven"),
+        Err(not_accepted) => line("attested", format!("nothing is proven: {}", not_accepted.0.join("; "))),
+    }
+}
+
+/// All that an attestation says.
+pub fn attestation(provider: &str, attested: &Attested) -> Vec<String> {
+    let claims = &attested.claims;
+    let or = |text: &str, otherwise: &str| if text.is_empty() { otherwise.to_owned() } else { text.to_owned() };
+    let hash = data_encoding::HEXLOWER.encode(&claims.policies_hash);
+    let mut lines = vec![
+        line("provider", provider),
+        line("answer", "made for this question, by this peer, on this connection"),
+        attested_line(attested),
+    ];
+    if !attested.not_proven.is_empty() {
+        lines.push(line("unproven", attested.not_proven.join(", ")));
+    }
+    lines.push(line("secrets", format!("visible to {}", or(&claims.secrets_visible_to, "(not told)"))));
+    lines.push(line("claims", format!("image {}, policies {}", or(&claims.image_id, "(unknown)"), or(&hash, "(not told)"))));
+    lines.push(line("claims", match &claims.payment_address {
+        Some(address) => format!("payments go to {}", address_text(address)),
+        None => "takes no payments".into(),
+    }));
+    lines
+}
+
+/// All that a capacity reply says.
+pub fn capacity(capacity: &CapacityResponse, asked: bool) -> Vec<String> {
+    let resources = |list: &[apocryph_proto::v0::pod::Resource]| {
+        let words: Vec<_> = list.iter().map(|r| format!("{} {}", printable(&r.resource), show(r))).collect();
+        if words.is_empty() { "nothing".into() } else { words.join(", ") }
+    };
+    let mut lines = vec![line("free", resources(&capacity.available_resources))];
+    for shape in &capacity.nodes {
+        let mut text = format!("{} of {}", shape.count, resources(&shape.free));
+        for model in [&shape.cpu_model, &shape.gpu_model] {
+            if !model.is_empty() {
+                text.push_str(&format!(", {}", printable(model)));
+            }
+        }
+        lines.push(line("nodes", text));
+    }
+    lines.extend(capacity.tables.iter().map(|table| line("price", price(table))));
+    if let Ok(address) = <&[u8; 20]>::try_from(capacity.provider_address.as_slice()) {
+        lines.push(line("payment", address_text(address)));
+    }
+    let root = if capacity.images_may_run_as_root { "images may start as root" } else { "images must not start as root" };
+    lines.push(line("images", root));
+    if !capacity.shared_addresses.is_empty() {
+        let shared: Vec<_> = capacity.shared_addresses.iter().map(|a| printable(a)).collect();
+        lines.push(line("addresses", shared.join(", ")));
+    }
+    match &capacity.not_accepting {
+        Some(not) => lines.push(line("accepting", format!("no, {}: {}", printable(&not.code), printable(&not.message)))),
+        None => lines.push(line("accepting", "yes")),
+    }
+    if asked {
+        lines.push(line("fits", match (capacity.fits, capacity.blocking_resource.as_str()) {
+            (true, _) => "yes".into(),
+            (false, "") => "no".into(),
+            (false, resource) => format!("no: {} blocks", printable(resource)),
+        }));
+    }
+    lines
+}
+
+fn price(table: &PriceTable) -> String {
+    let mut text = printable(&table.name);
+    match &table.payment {
+        Some(Payment::Free(free)) if free.everyone => text.push_str(": free for everyone"),
+        Some(Payment::Free(free)) => text.push_str(&format!(": free for {} listed publishers", free.listed)),
+        Some(Payment::Channel(channel)) => text.push_str(&format!(": payment channel on chain {}", channel.chain_id)),
+        None => {}
+    }
+    let hour = table.per_hour.clone().unwrap_or_default();
+    let mut prices = vec![
+        ("cpu", hour.cpu),
+        ("memory GiB", hour.memory_gib),
+        ("storage GiB", hour.storage_gib),
+        ("ephemeral storage GiB", hour.ephemeral_storage_gib),
+        ("external IP", hour.external_ip),
+    ];
+    prices.retain(|(_, price)| !price.is_empty());
+    let mut words: Vec<_> = prices.into_iter().map(|(name, price)| format!("{name} {}", printable(&price))).collect();
+    words.extend(hour.gpu.iter().map(|(model, price)| format!("{} {}", printable(model), printable(price))));
+    if !words.is_empty() {
+        text.push_str(&format!("; per hour: {}", words.join(", ")));
+    }
+    text
+}
+
+/// A manifest that passed: what it asks for, without one secret value.
+pub fn checked(checked: &Checked) -> Vec<String> {
+    let mut lines = Vec::new();
+    for container in checked.manifest.containers() {
+        lines.push(line("container", format!("{}, image {}", container.name, container.image)));
+        let requests = &container.requests;
+        let asked = [
+            requests.cpu_millis.map(|m| format!("cpu {m}m")),
+            requests.memory.map(|b| format!("memory {}", binary(b.into()))),
+            requests.ephemeral_storage.map(|b| format!("ephemeral-storage {}", binary(b.into()))),
+        ];
+        let asked: Vec<_> = asked.into_iter().flatten().collect();
+        if !asked.is_empty() {
+            lines.push(line("requests", asked.join(", ")));
+        }
+        for port in &container.ports {
+            lines.push(line("port", format!("{} {} to {} in the container", port.name, port.port, port.target_port)));
+        }
+        for name in container.env.keys() {
+            lines.push(line("env", format!("{name} (value secret)")));
+        }
+        for mount in &container.mounts {
+            let how = if mount.read_only { ", read only" } else { "" };
+            lines.push(line("mount", format!("{} at {}{how}", mount.volume, mount.path)));
+        }
+    }
+    for volume in checked.manifest.volumes() {
+        lines.push(line("volume", format!("{} {}", volume.name, binary(volume.size.into()))));
+    }
+    lines.extend(checked.defaults.iter().map(|text| line("default", text)));
+    lines.extend(checked.notes.iter().map(|text| line("note", text)));
+    lines.push(line("valid", "a provider of this version takes it, as far as the manifest alone decides"));
+    lines
+}

@@ -1,0 +1,174 @@
+//! What scripts read: one JSON object a line; its field `event` says which. Names are stable; new ones may be added.
+//! README.md of this crate lists them.
+
+use apocryph_proto::{descriptors, v0::provisioning_capacity::CapacityResponse};
+use prost::Message;
+use serde_json::{Value, json};
+
+use crate::{
+    attest::{Attested, Kind},
+    error::{Ended, Error},
+    follow::Event,
+    key::address_text,
+    manifest::{Checked, ManifestError},
+    reply::{Address, Status, phase_name},
+};
+
+pub fn event(event: &Event) -> Value {
+    match event {
+        Event::Connecting { attempt } => json!({"event": "connecting", "attempt": attempt}),
+        Event::Connected { address } => json!({"event": "connected", "address": address.to_string()}),
+        Event::Attested(attested) => attestation(None, attested),
+        Event::Sent { operation } => json!({"event": "sent", "operation": operation}),
+        Event::Status(status) => self::status(status),
+        Event::Retrying { reason, code, delay } => json!({
+            "event": "retrying",
+            "reason": reason,
+            "code": code.as_ref().map(|c| &c.text),
+            "delaySeconds": delay.as_secs_f64(),
+        }),
+    }
+}
+
+pub fn status(status: &Status) -> Value {
+    let mut value = json!({
+        "event": "status",
+        "phase": phase_name(status.phase),
+        "code": status.code.text,
+        "message": status.message,
+        "remedy": status.remedy,
+        "name": status.name,
+        "life": status.life,
+        "generation": status.generation,
+        "addresses": addresses(&status.addresses),
+        "replicasReady": status.replicas_ready,
+        "replicas": status.replicas,
+        "at": status.at,
+    });
+    if let Some(pod) = &status.admitted {
+        value["admitted"] = message("pod.Pod", pod.as_ref());
+    }
+    value
+}
+
+pub fn addresses(list: &[Address]) -> Value {
+    list.iter().map(|a| json!({"container": a.container, "port": a.port, "multiaddr": a.multiaddr})).collect()
+}
+
+/// `provider` where it is not known from elsewhere.
+pub fn attestation(provider: Option<&str>, attested: &Attested) -> Value {
+    let claims = &attested.claims;
+    let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+    let evidence: Value = attested
+        .evidence
+        .iter()
+        .map(|entry| match &entry.kind {
+            Kind::None { reason } => json!({"subject": entry.subject, "kind": "none", "reason": reason}),
+            Kind::Unverifiable { kind } => json!({"subject": entry.subject, "kind": "unverifiable", "reason": kind}),
+        })
+        .collect();
+    let reasons = attested.accepted().err().map(|e| e.0).unwrap_or_default();
+    let mut value = json!({
+        "event": "attestation",
+        "accepted": attested.accepted().is_ok(),
+        "reasons": reasons,
+        "evidence": evidence,
+        "notProven": attested.not_proven,
+        "claims": {
+            "sealingKey": hex(&claims.sealing_key),
+            "paymentAddress": claims.payment_address.as_ref().map(address_text),
+            "imageId": claims.image_id,
+            "policiesHash": hex(&claims.policies_hash),
+            "secretsVisibleTo": claims.secrets_visible_to,
+        },
+    });
+    if let Some(provider) = provider {
+        value["provider"] = provider.into();
+    }
+    value
+}
+
+/// `capacity` is the message in protobuf-JSON, as the .proto file names its fields.
+pub fn capacity(capacity: &CapacityResponse) -> Value {
+    json!({
+        "event": "capacity",
+        "accepting": capacity.not_accepting.is_none(),
+        "fits": capacity.fits,
+        "blockingResource": capacity.blocking_resource,
+        "capacity": message("provisioningCapacity.CapacityResponse", capacity),
+    })
+}
+
+/// Protobuf-JSON; null for what is not in the schema, which no message of ours is.
+fn message(name: &str, message: &impl Message) -> Value {
+    descriptors::message(name)
+        .and_then(|descriptor| descriptors::decode(descriptor, &message.encode_to_vec()).ok())
+        .and_then(|dynamic| serde_json::to_value(dynamic).ok())
+        .unwrap_or(Value::Null)
+}
+
+/// Names of environment variables, never their values.
+pub fn checked(checked: &Checked) -> Value {
+    let containers: Value = checked
+        .manifest
+        .containers()
+        .iter()
+        .map(|container| {
+            let ports: Value = container
+                .ports
+                .iter()
+                .map(|p| json!({"name": p.name, "port": p.port, "targetPort": p.target_port}))
+                .collect();
+            let mounts: Value = container
+                .mounts
+                .iter()
+                .map(|m| json!({"volume": m.volume, "mountPath": m.path, "readOnly": m.read_only}))
+                .collect();
+            json!({
+                "name": container.name,
+                "image": container.image,
+                "ports": ports,
+                "env": container.env.keys().collect::<Vec<_>>(),
+                "mounts": mounts,
+                "cpuMillis": container.requests.cpu_millis,
+                "memoryBytes": container.requests.memory,
+                "ephemeralStorageBytes": container.requests.ephemeral_storage,
+            })
+        })
+        .collect();
+    let volumes: Value = checked.manifest.volumes().iter().map(|v| json!({"name": v.name, "bytes": v.size})).collect();
+    json!({
+        "event": "checked",
+        "valid": true,
+        "containers": containers,
+        "volumes": volumes,
+        "replicas": checked.manifest.replicas(),
+        "defaults": checked.defaults,
+        "notes": checked.notes,
+    })
+}
+
+pub fn ended(ended: &Ended) -> Value {
+    json!({"life": ended.life, "code": ended.code.text, "message": ended.message, "at": ended.at})
+}
+
+pub fn error(error: &Error) -> Value {
+    let mut value = json!({
+        "event": "error",
+        "code": error.code(),
+        "message": error.to_string(),
+        "remedy": error.remedy(),
+        "exitCode": error.exit().status(),
+    });
+    if let Some(refusal) = error.refusal() {
+        value["field"] = refusal.field.as_str().into();
+        value["resource"] = refusal.resource.as_str().into();
+        value["retryAfter"] = refusal.retry_after.into();
+    }
+    match error {
+        Error::Manifest(invalid) => value["field"] = ManifestError::field(invalid).into(),
+        Error::Ended(end) => value["ended"] = ended(end),
+        _ => {}
+    }
+    value
+}
