@@ -3,11 +3,25 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 7] = ["attest", "manage_pod", "pod", "pricing", "provision_pod", "provisioning_capacity", "signing"];
+const FILES: [&str; 7] = [
+    "attest",
+    "manage_pod",
+    "pod",
+    "pricing",
+    "provision_pod",
+    "provisioning_capacity",
+    "signing",
+];
 
 /// Messages with a field that must never be printed; names without a leading dot match the end of the full name.
-const SECRET: [&str; 6] =
-    ["pod.Container", "Image.PullSecret", "Volume.SecretConfig", "pod.KeyPair", "pod.Key", "signing.Envelope"];
+const SECRET: [&str; 6] = [
+    "pod.Container",
+    "Image.PullSecret",
+    "Volume.SecretConfig",
+    "pod.KeyPair",
+    "pod.Key",
+    "signing.Envelope",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -6,7 +6,10 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     let bytes: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
-    #[expect(clippy::expect_used, reason = "made by this crate's build script from the same files as the types")]
+    #[expect(
+        clippy::expect_used,
+        reason = "made by this crate's build script from the same files as the types"
+    )]
     DescriptorPool::decode(bytes).expect("our own descriptors")
 });
 

@@ -6,8 +6,9 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use super::{
-    Container, Invalid, Kind, Manifest, Mount, Port, Quantity, Requests, SecretValue, Volume, image,
-    text::{is_absolute, is_env_name, is_mount_path, is_name, is_port_name, quote},
+    Container, Invalid, Kind, Manifest, Mount, Quantity, Requests, SecretValue, Volume, image,
+    ports::PortsOfPod,
+    text::{is_absolute, is_env_name, is_mount_path, is_name, quote},
 };
 use crate::{
     descriptors, limits,
@@ -16,11 +17,15 @@ use crate::{
     v0::pod::{self, volume::Configuration},
 };
 
-type Checked<T> = Result<T, Invalid>;
+pub(super) type Checked<T> = Result<T, Invalid>;
 
 impl Invalid {
     pub(super) fn new(code: Code, field: impl Into<String>, message: impl Into<String>) -> Invalid {
-        Invalid { code, field: field.into(), message: message.into() }
+        Invalid {
+            code,
+            field: field.into(),
+            message: message.into(),
+        }
     }
 
     pub(super) fn manifest(field: impl Into<String>, message: impl Into<String>) -> Invalid {
@@ -30,9 +35,16 @@ impl Invalid {
 
 impl From<served::Refused> for Invalid {
     fn from(refused: served::Refused) -> Invalid {
-        let message =
-            if refused.remedy.is_empty() { refused.message } else { format!("{}; {}", refused.message, refused.remedy) };
-        Invalid { code: refused.code, field: refused.field, message }
+        let message = if refused.remedy.is_empty() {
+            refused.message
+        } else {
+            format!("{}; {}", refused.message, refused.remedy)
+        };
+        Invalid {
+            code: refused.code,
+            field: refused.field,
+            message,
+        }
     }
 }
 
@@ -45,18 +57,22 @@ impl Manifest {
         let secrets = secret_bytes(pod);
         let encoded_len = pod.encoded_len();
         if secrets > limits::SECRETS_MAX {
-            return Err(Invalid::new(
-                Code::RequestTooLarge,
+            return Err(Invalid::manifest(
                 "",
-                format!("the environment values have {secrets} bytes in all; at most {}", limits::SECRETS_MAX),
+                format!(
+                    "the environment values have {secrets} bytes in all; at most {}",
+                    limits::SECRETS_MAX
+                ),
             ));
         }
         let plain = encoded_len.saturating_sub(secrets);
         if plain > limits::MANIFEST_MAX {
-            return Err(Invalid::new(
-                Code::RequestTooLarge,
+            return Err(Invalid::manifest(
                 "",
-                format!("without environment values the manifest has {plain} bytes; at most {}", limits::MANIFEST_MAX),
+                format!(
+                    "without environment values the manifest has {plain} bytes; at most {}",
+                    limits::MANIFEST_MAX
+                ),
             ));
         }
         let Some(descriptor) = descriptors::message("pod.Pod") else {
@@ -67,18 +83,29 @@ impl Manifest {
         let replicas = replicas(pod.replicas.as_ref())?;
         let [container] = pod.containers.as_slice() else {
             // More than one was refused above.
-            return Err(Invalid::manifest("containers", "no container is given; give exactly one"));
+            return Err(Invalid::manifest(
+                "containers",
+                "no container is given; give exactly one",
+            ));
         };
         let volumes = volumes(&pod.volumes)?;
         let mut ports = PortsOfPod::default();
         let container = parse_container(container, "containers[0]", &volumes, &mut ports)?;
-        Ok(Manifest { containers: vec![container], volumes, replicas })
+        Ok(Manifest {
+            containers: vec![container],
+            volumes,
+            replicas,
+        })
     }
 }
 
 fn secret_bytes(pod: &pod::Pod) -> usize {
     // Lengths of what is in memory already: their sum cannot overflow.
-    pod.containers.iter().flat_map(|container| container.env.values()).map(String::len).sum()
+    pod.containers
+        .iter()
+        .flat_map(|container| container.env.values())
+        .map(String::len)
+        .sum()
 }
 
 fn replicas(replicas: Option<&pod::Replicas>) -> Checked<u32> {
@@ -95,7 +122,10 @@ fn replicas(replicas: Option<&pod::Replicas>) -> Checked<u32> {
         return Err(Invalid::new(
             Code::ScalingNotServed,
             "replicas.max",
-            format!("{} is more than the {running} that always runs, and scaling is not served by this version; leave it out", replicas.max),
+            format!(
+                "{} is more than the {running} that always runs, and scaling is not served by this version; leave it out",
+                replicas.max
+            ),
         ));
     }
     Ok(running)
@@ -118,17 +148,26 @@ fn name(value: &str, field: &str) -> Checked<String> {
 
 fn text(value: &str, field: &str, max: usize) -> Checked<()> {
     if value.len() > max {
-        return Err(Invalid::manifest(field, format!("{} bytes; at most {max}", value.len())));
+        return Err(Invalid::manifest(
+            field,
+            format!("{} bytes; at most {max}", value.len()),
+        ));
     }
     if value.contains('\0') {
-        return Err(Invalid::manifest(field, "contains a NUL character, which no program can be given; remove it"));
+        return Err(Invalid::manifest(
+            field,
+            "contains a NUL character, which no program can be given; remove it",
+        ));
     }
     Ok(())
 }
 
-fn bounded(count: usize, max: usize, field: &str) -> Checked<()> {
+pub(super) fn bounded(count: usize, max: usize, field: &str) -> Checked<()> {
     if count > max {
-        return Err(Invalid::manifest(format!("{field}[{max}]"), format!("there may be at most {max} of these")));
+        return Err(Invalid::manifest(
+            format!("{field}[{max}]"),
+            format!("there may be at most {max} of these"),
+        ));
     }
     Ok(())
 }
@@ -146,7 +185,10 @@ fn volumes(list: &[pod::Volume]) -> Checked<Vec<Volume>> {
                 format!("another volume is named {} already; names are unique", quote(&name)),
             ));
         }
-        volumes.push(Volume { name, size: volume_size(volume, &field)? });
+        volumes.push(Volume {
+            name,
+            size: volume_size(volume, &field)?,
+        });
     }
     Ok(volumes)
 }
@@ -163,7 +205,10 @@ fn volume_size(volume: &pod::Volume, field: &str) -> Checked<u64> {
         [] => return Err(Invalid::manifest(list, "a volume needs one request, `storage`")),
         [one] => one,
         [_, _, ..] => {
-            return Err(Invalid::manifest(format!("{list}[1]"), "a volume has exactly one request, `storage`"));
+            return Err(Invalid::manifest(
+                format!("{list}[1]"),
+                "a volume has exactly one request, `storage`",
+            ));
         }
     };
     let field = format!("{list}[0]");
@@ -171,7 +216,10 @@ fn volume_size(volume: &pod::Volume, field: &str) -> Checked<u64> {
     if quantity.kind != Kind::Storage {
         return Err(Invalid::manifest(
             format!("{field}.resource"),
-            format!("a volume has no `{}`; its one request is `storage`", quantity.kind.as_str()),
+            format!(
+                "a volume has no `{}`; its one request is `storage`",
+                quantity.kind.as_str()
+            ),
         ));
     }
     Ok(quantity.amount)
@@ -200,14 +248,20 @@ fn parse_image(image: Option<&pod::Image>, field: &str) -> Checked<String> {
     let url = image.map(|image| image.url.as_str()).unwrap_or_default();
     let field = format!("{field}.url");
     if url.is_empty() {
-        return Err(Invalid::manifest(field, "no image is given; write for example docker.io/library/nginx:1.29"));
+        return Err(Invalid::manifest(
+            field,
+            "no image is given; write for example docker.io/library/nginx:1.29",
+        ));
     }
     text(url, &field, limits::IMAGE_MAX)?;
     match image::fault(url) {
         None => Ok(url.to_owned()),
         Some(fault) => Err(Invalid::manifest(
             field,
-            format!("{} is not an image reference: {fault}; write for example docker.io/library/nginx:1.29", quote(url)),
+            format!(
+                "{} is not an image reference: {fault}; write for example docker.io/library/nginx:1.29",
+                quote(url)
+            ),
         )),
     }
 }
@@ -228,7 +282,10 @@ fn working_dir(path: &str, field: &str) -> Checked<Option<String>> {
     if !is_absolute(path) {
         return Err(Invalid::manifest(
             field,
-            format!("{} is not absolute; write a path that begins with `/`, without control characters", quote(path)),
+            format!(
+                "{} is not absolute; write a path that begins with `/`, without control characters",
+                quote(path)
+            ),
         ));
     }
     Ok(Some(path.to_owned()))
@@ -238,7 +295,10 @@ fn env(env: &BTreeMap<String, String>, field: &str) -> Checked<BTreeMap<String, 
     // Names and values become keys and values of a Secret, `env.CONTAINER.NAME`.
     const { assert!("env.".len() + limits::NAME_MAX + 1 + limits::ENV_NAME_MAX <= limits::SECRET_KEY_MAX) }
     if env.len() > limits::ENV_MAX {
-        return Err(Invalid::manifest(field, format!("{} variables; at most {}", env.len(), limits::ENV_MAX)));
+        return Err(Invalid::manifest(
+            field,
+            format!("{} variables; at most {}", env.len(), limits::ENV_MAX),
+        ));
     }
     env.iter()
         .map(|(name, value)| {
@@ -249,6 +309,16 @@ fn env(env: &BTreeMap<String, String>, field: &str) -> Checked<BTreeMap<String, 
                         "{} is not a variable's name; write at most {} letters, digits, `_`, `.` and `-`, a letter or `_` first",
                         quote(name),
                         limits::ENV_NAME_MAX
+                    ),
+                ));
+            }
+            let length = name.len() + 1 + value.len();
+            if length > limits::ENV_VARIABLE_MAX {
+                return Err(Invalid::manifest(
+                    format!("{field}[{name}]"),
+                    format!(
+                        "name and value have {length} bytes; at most {}, more Linux gives to no program",
+                        limits::ENV_VARIABLE_MAX
                     ),
                 ));
             }
@@ -287,7 +357,10 @@ fn mounts(list: &[pod::container::VolumeMount], field: &str, volumes: &[Volume])
         if !paths.insert(mount.mount_path.as_str()) {
             return Err(Invalid::manifest(
                 path_field,
-                format!("another volume is mounted at {} already; paths are unique", quote(&mount.mount_path)),
+                format!(
+                    "another volume is mounted at {} already; paths are unique",
+                    quote(&mount.mount_path)
+                ),
             ));
         }
         mounts.push(Mount {
@@ -324,75 +397,4 @@ fn requests(list: &[pod::Resource], field: &str) -> Checked<Requests> {
         }
     }
     Ok(requests)
-}
-
-/// Names and numbers of ports are unique within the pod: its containers share one network address.
-#[derive(Default)]
-struct PortsOfPod {
-    names: BTreeSet<String>,
-    ports: BTreeSet<u16>,
-    targets: BTreeSet<u16>,
-}
-
-impl PortsOfPod {
-    fn parse(&mut self, list: &[pod::container::Port], field: &str) -> Checked<Vec<Port>> {
-        bounded(list.len(), limits::PORTS_MAX, field)?;
-        list.iter().enumerate().map(|(index, port)| self.one(port, &format!("{field}[{index}]"))).collect()
-    }
-
-    fn one(&mut self, given: &pod::container::Port, field: &str) -> Checked<Port> {
-        let (port, target_port) = match (given.port, given.target_port) {
-            (0, 0) => {
-                return Err(Invalid::manifest(
-                    format!("{field}.port"),
-                    "no port is given; write port, targetPort or both, 1 to 65535",
-                ));
-            }
-            (0, both) => {
-                let number = port_number(both, &format!("{field}.targetPort"))?;
-                (number, number)
-            }
-            (both, 0) => {
-                let number = port_number(both, &format!("{field}.port"))?;
-                (number, number)
-            }
-            (port, target) => {
-                (port_number(port, &format!("{field}.port"))?, port_number(target, &format!("{field}.targetPort"))?)
-            }
-        };
-        let name = if given.name.is_empty() { format!("port-{port}") } else { given.name.clone() };
-        if name.len() > limits::PORT_NAME_MAX || !is_port_name(&name) {
-            return Err(Invalid::manifest(
-                format!("{field}.name"),
-                format!(
-                    "{} is not a port's name; write at most {} lowercase letters, digits and single `-` within, at least one letter",
-                    quote(&name),
-                    limits::PORT_NAME_MAX
-                ),
-            ));
-        }
-        let taken = |part: &str, what: String| {
-            Invalid::manifest(format!("{field}.{part}"), format!("another port of the pod has {what} already; it must be unique"))
-        };
-        if !self.ports.insert(port) {
-            return Err(taken("port", format!("port {port}")));
-        }
-        if !self.targets.insert(target_port) {
-            return Err(taken("targetPort", format!("targetPort {target_port}")));
-        }
-        if !self.names.insert(name.clone()) {
-            return Err(taken("name", format!("the name {}", quote(&name))));
-        }
-        Ok(Port { name, port, target_port })
-    }
-}
-
-fn port_number(number: u64, field: &str) -> Checked<u16> {
-    match u16::try_from(number) {
-        Ok(port) if limits::PORT.contains(&number) => Ok(port),
-        _ => Err(Invalid::manifest(
-            field,
-            format!("{number} is not a port; write {} to {}", limits::PORT.start(), limits::PORT.end()),
-        )),
-    }
 }

@@ -28,7 +28,11 @@ impl Manifest {
         pod::Pod {
             containers,
             volumes,
-            replicas: Some(pod::Replicas { min: self.replicas, max: self.replicas, target_pending_requests: 0 }),
+            replicas: Some(pod::Replicas {
+                min: self.replicas,
+                max: self.replicas,
+                target_pending_requests: 0,
+            }),
             ..Default::default()
         }
     }
@@ -37,13 +41,20 @@ impl Manifest {
 impl Container {
     fn to_wire(&self, requests: &Requests) -> pod::Container {
         let resource_requests = [
-            requests.cpu_millis.map(|millis| resource("cpu", Quantity::AmountMillis(millis))),
+            requests
+                .cpu_millis
+                .map(|millis| resource("cpu", Quantity::AmountMillis(millis))),
             requests.memory.map(|bytes| resource("memory", Quantity::Amount(bytes))),
-            requests.ephemeral_storage.map(|bytes| resource("ephemeral-storage", Quantity::Amount(bytes))),
+            requests
+                .ephemeral_storage
+                .map(|bytes| resource("ephemeral-storage", Quantity::Amount(bytes))),
         ];
         pod::Container {
             name: self.name.clone(),
-            image: Some(pod::Image { url: self.image.clone(), ..Default::default() }),
+            image: Some(pod::Image {
+                url: self.image.clone(),
+                ..Default::default()
+            }),
             command: self.command.clone(),
             args: self.args.clone(),
             working_dir: self.working_dir.clone().unwrap_or_default(),
@@ -74,5 +85,8 @@ impl Container {
 }
 
 fn resource(name: &str, quantity: Quantity) -> pod::Resource {
-    pod::Resource { resource: name.into(), quantity: Some(quantity) }
+    pod::Resource {
+        resource: name.into(),
+        quantity: Some(quantity),
+    }
 }

@@ -67,7 +67,12 @@ impl Quantity {
                     format!("`{name}` is not served by this version; leave it out"),
                 ));
             }
-            "" => return Err(Invalid::manifest(format!("{field}.resource"), format!("no resource is named; {KNOWN}"))),
+            "" => {
+                return Err(Invalid::manifest(
+                    format!("{field}.resource"),
+                    format!("no resource is named; {KNOWN}"),
+                ));
+            }
             name => {
                 return Err(Invalid::manifest(
                     format!("{field}.resource"),
@@ -78,7 +83,10 @@ impl Quantity {
         let Some(amount) = resource.quantity else {
             return Err(Invalid::manifest(
                 field,
-                format!("no amount of {} is given; write one of amount, amountMillis, amountKibi, amountMebi, amountGibi", kind.as_str()),
+                format!(
+                    "no amount of {} is given; write one of amount, amountMillis, amountKibi, amountMebi, amountGibi",
+                    kind.as_str()
+                ),
             ));
         };
         let counted = match kind {
@@ -104,7 +112,11 @@ impl Quantity {
             return Ok(quantity);
         }
         let unit_name = resource.quantity.map_or("amount", |amount| unit(amount).0);
-        let unit = if quantity.kind == Kind::Cpu { "thousandths of a core" } else { "bytes" };
+        let unit = if quantity.kind == Kind::Cpu {
+            "thousandths of a core"
+        } else {
+            "bytes"
+        };
         Err(Invalid::manifest(
             format!("{field}.{unit_name}"),
             format!(

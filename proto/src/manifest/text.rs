@@ -12,11 +12,16 @@ pub const MOUNT_PATH_PATTERN: &str = r"^(/[^/:\x00-\x1f\x7f]+)+$";
 pub const WORKING_DIR_PATTERN: &str = r"^/[^\x00-\x1f\x7f]*$";
 /// OCI image reference.
 pub const IMAGE_PATTERN: &str = concat!(
-    "^((localhost(:[0-9]{1,5})?|",
+    "^((",
+    // A registry: localhost, or with a dot, or with a port.
+    "localhost(:[0-9]{1,5})?|",
     "[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)+(:[0-9]{1,5})?|",
-    "[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?:[0-9]{1,5})/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*|",
-    "[a-z0-9]+((_|__|-+)[a-z0-9]+)*/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*|",
-    "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)(/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)*",
+    "[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?:[0-9]{1,5}|",
+    // Or the first part of a path, which then has no dot.
+    "[a-z0-9]+((_|__|-+)[a-z0-9]+)*",
+    ")(/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)+|",
+    // Or one part alone.
+    "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)",
     "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$",
 );
 
@@ -31,7 +36,10 @@ pub(super) fn quote(value: &str) -> String {
 }
 
 pub(super) fn is_name(text: &str) -> bool {
-    is_lower_or_digit_at_ends(text) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    is_lower_or_digit_at_ends(text)
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 pub(super) fn is_port_name(text: &str) -> bool {
@@ -47,7 +55,9 @@ pub(super) fn is_env_name(text: &str) -> bool {
     match text.as_bytes() {
         [first, rest @ ..] => {
             (first.is_ascii_alphabetic() || *first == b'_')
-                && rest.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+                && rest
+                    .iter()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
         }
         [] => false,
     }

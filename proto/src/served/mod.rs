@@ -8,7 +8,6 @@
 mod path;
 mod table;
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 mod tests;
 
 use std::collections::BTreeSet;
@@ -68,16 +67,29 @@ pub fn decode<M: Request>(bytes: &[u8]) -> Result<M, Refused> {
 pub fn check(descriptor: MessageDescriptor, bytes: &[u8]) -> Result<(), Refused> {
     match table::of(descriptor.full_name()) {
         Some(fields) => message(fields, &descriptor, bytes, &Path::Root),
-        None => Err(malformed(&Path::Root, format!("{} is no request", descriptor.full_name()))),
+        None => Err(malformed(
+            &Path::Root,
+            format!("{} is no request", descriptor.full_name()),
+        )),
     }
 }
 
 fn malformed(path: &Path<'_>, message: impl Into<String>) -> Refused {
-    Refused { code: Code::Malformed, field: path.to_string(), message: message.into(), remedy: String::new() }
+    Refused {
+        code: Code::Malformed,
+        field: path.to_string(),
+        message: message.into(),
+        remedy: String::new(),
+    }
 }
 
 fn refused(path: &Path<'_>, no: &No) -> Refused {
-    Refused { code: no.code, field: path.to_string(), message: no.message.into(), remedy: no.remedy.into() }
+    Refused {
+        code: no.code,
+        field: path.to_string(),
+        message: no.message.into(),
+        remedy: no.remedy.into(),
+    }
 }
 
 /// A field's content on the wire.
@@ -91,7 +103,9 @@ enum Content<'a> {
 fn content<'a>(wire: WireType, rest: &mut &'a [u8], path: &Path<'_>) -> Result<Content<'a>, Refused> {
     let cut = || malformed(path, "the message ends in the middle of this field");
     match wire {
-        WireType::Varint => Ok(Content::Number(decode_varint(rest).map_err(|e| malformed(path, e.to_string()))?)),
+        WireType::Varint => Ok(Content::Number(
+            decode_varint(rest).map_err(|e| malformed(path, e.to_string()))?,
+        )),
         WireType::LengthDelimited => {
             let declared = decode_varint(rest).map_err(|e| malformed(path, e.to_string()))?;
             let length = usize::try_from(declared).map_err(|_| cut())?;
@@ -133,7 +147,9 @@ fn message(fields: &[Field], descriptor: &MessageDescriptor, bytes: &[u8], path:
             Rule::List { max, beyond, item } => {
                 let here = here.index(index);
                 if index >= *max {
-                    return Err(beyond.as_ref().map_or_else(|| too_many(&here, *max), |no| refused(&here, no)));
+                    return Err(beyond
+                        .as_ref()
+                        .map_or_else(|| too_many(&here, *max), |no| refused(&here, no)));
                 }
                 one(item, &field, content, &here)?;
             }
@@ -141,7 +157,9 @@ fn message(fields: &[Field], descriptor: &MessageDescriptor, bytes: &[u8], path:
                 if index >= *max {
                     return Err(too_many(&here, *max));
                 }
-                let Content::Bytes(entry) = content else { return Err(wrong_type(&here)) };
+                let Content::Bytes(entry) = content else {
+                    return Err(wrong_type(&here));
+                };
                 let key = map_entry(&field, entry, &here)?;
                 if !seen.keys.insert((number, key)) {
                     return Err(malformed(&here.key(key), "this name is given twice"));
@@ -157,8 +175,16 @@ fn message(fields: &[Field], descriptor: &MessageDescriptor, bytes: &[u8], path:
 fn unset(fields: &[Field], descriptor: &MessageDescriptor, seen: &Seen<'_>, path: &Path<'_>) -> Result<(), Refused> {
     for row in fields {
         let Rule::Values(values) = &row.rule else { continue };
-        let Some(no) = values.iter().find(|value| value.number == 0).and_then(|value| value.no.as_ref()) else { continue };
-        let given = descriptor.get_field_by_json_name(row.name).is_some_and(|field| seen.contains(field.number()));
+        let Some(no) = values
+            .iter()
+            .find(|value| value.number == 0)
+            .and_then(|value| value.no.as_ref())
+        else {
+            continue;
+        };
+        let given = descriptor
+            .get_field_by_json_name(row.name)
+            .is_some_and(|field| seen.contains(field.number()));
         if !given {
             return Err(refused(&path.field(row.name), no));
         }
@@ -173,7 +199,9 @@ fn one(rule: &Rule, field: &FieldDescriptor, content: Content<'_>, path: &Path<'
         Rule::Refused(no) if set => Err(refused(path, no)),
         Rule::Refused(_) | Rule::Served => Ok(()),
         Rule::Values(values) => {
-            let Content::Number(number) = content else { return Err(wrong_type(path)) };
+            let Content::Number(number) = content else {
+                return Err(wrong_type(path));
+            };
             match values.iter().find(|value| u64::from(value.number) == number) {
                 Some(value) => value.no.as_ref().map_or(Ok(()), |no| Err(refused(path, no))),
                 None => Err(Refused {
@@ -213,7 +241,9 @@ fn scalar(field: &FieldDescriptor, content: &Content<'_>, path: &Path<'_>) -> Re
 
 /// The key of one entry of a map from text to text.
 fn map_entry<'a>(field: &FieldDescriptor, entry: &'a [u8], path: &Path<'_>) -> Result<&'a str, Refused> {
-    let Kind::Message(descriptor) = field.kind() else { return Err(wrong_type(path)) };
+    let Kind::Message(descriptor) = field.kind() else {
+        return Err(wrong_type(path));
+    };
     let mut seen = Seen::default();
     let mut key = "";
     let mut rest = entry;
@@ -278,7 +308,10 @@ impl Seen<'_> {
         }
         if let Some(oneof) = field.containing_oneof() {
             if self.oneofs.iter().any(|seen| seen == oneof.name()) {
-                return Err(malformed(path, format!("only one member of `{}` may be given", oneof.name())));
+                return Err(malformed(
+                    path,
+                    format!("only one member of `{}` may be given", oneof.name()),
+                ));
             }
             self.oneofs.push(oneof.name().to_owned());
         }

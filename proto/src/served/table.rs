@@ -15,9 +15,15 @@ pub(super) enum Rule {
     Message(&'static [Field]),
     Values(&'static [Value]),
     /// At most `max` items; `beyond` when a greater number is only not served yet.
-    List { max: usize, beyond: Option<No>, item: &'static Rule },
+    List {
+        max: usize,
+        beyond: Option<No>,
+        item: &'static Rule,
+    },
     /// Text to text.
-    Map { max: usize },
+    Map {
+        max: usize,
+    },
 }
 
 /// A value of an enum, and why it is not served.
@@ -34,24 +40,43 @@ pub(super) struct No {
 }
 
 impl No {
-    pub(super) const UNLISTED: No =
-        No { code: Code::Unimplemented, message: "this field is not served by this version", remedy: "leave it out" };
+    pub(super) const UNLISTED: No = No {
+        code: Code::Unimplemented,
+        message: "this field is not served by this version",
+        remedy: "leave it out",
+    };
 }
 
 const fn served(name: &'static str) -> Field {
-    Field { name, rule: Rule::Served }
+    Field {
+        name,
+        rule: Rule::Served,
+    }
 }
 
 const fn part(name: &'static str, fields: &'static [Field]) -> Field {
-    Field { name, rule: Rule::Message(fields) }
+    Field {
+        name,
+        rule: Rule::Message(fields),
+    }
 }
 
 const fn list(name: &'static str, max: usize, item: &'static Rule) -> Field {
-    Field { name, rule: Rule::List { max, beyond: None, item } }
+    Field {
+        name,
+        rule: Rule::List {
+            max,
+            beyond: None,
+            item,
+        },
+    }
 }
 
 const fn no(name: &'static str, code: Code, message: &'static str, remedy: &'static str) -> Field {
-    Field { name, rule: Rule::Refused(No { code, message, remedy }) }
+    Field {
+        name,
+        rule: Rule::Refused(No { code, message, remedy }),
+    }
 }
 
 const fn not_served(name: &'static str, message: &'static str, remedy: &'static str) -> Field {
@@ -77,7 +102,12 @@ pub(super) fn of(full_name: &str) -> Option<&'static [Field]> {
 
 /// The values that may be written.
 pub(super) fn names(values: &[Value]) -> String {
-    values.iter().filter(|value| value.no.is_none()).map(|value| value.name).collect::<Vec<_>>().join(", ")
+    values
+        .iter()
+        .filter(|value| value.no.is_none())
+        .map(|value| value.name)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 const LEAVE_OUT: &str = "leave it out";
@@ -95,14 +125,26 @@ const ENVELOPE: &[Field] = &[
     served("expiresAt"),
     served("afterGeneration"),
     served("signature"),
-    unimplemented_("delegation", "delegations are not served by this version", "sign the request itself"),
-    unimplemented_("sealed", "sealed requests are not served by this version", "send the envelope unsealed"),
+    unimplemented_(
+        "delegation",
+        "delegations are not served by this version",
+        "sign the request itself",
+    ),
+    unimplemented_(
+        "sealed",
+        "sealed requests are not served by this version",
+        "send the envelope unsealed",
+    ),
 ];
 
 const PROVISION: &[Field] = &[
     part("pod", POD),
     part("payment", PAYMENT),
-    unimplemented_("dryRun", "dry runs are not served by this version", "check the manifest offline with `apocryph check`"),
+    unimplemented_(
+        "dryRun",
+        "dry runs are not served by this version",
+        "check the manifest offline with `apocryph check`",
+    ),
     served("detach"),
     served("afterLife"),
 ];
@@ -120,9 +162,17 @@ const PAYMENT: &[Field] = &[
 
 const MANAGE: &[Field] = &[
     part("watch", &[]),
-    unimplemented_("list", "`list` is not served by this version", "use `watch` with the pod's id"),
+    unimplemented_(
+        "list",
+        "`list` is not served by this version",
+        "use `watch` with the pod's id",
+    ),
     unimplemented_("describe", "`describe` is not served by this version", "use `watch`"),
-    unimplemented_("update", "`update` is not served by this version", "use `delete`, then provision anew with afterLife"),
+    unimplemented_(
+        "update",
+        "`update` is not served by this version",
+        "use `delete`, then provision anew with afterLife",
+    ),
     unimplemented_("logs", "`logs` is not served by this version", ""),
     part("delete", &[served("life")]),
 ];
@@ -166,11 +216,24 @@ const POD: &[Field] = &[
         &[
             served("min"),
             served("max"),
-            no("targetPendingRequests", Code::ScalingNotServed, "scaling is not served by this version", LEAVE_OUT),
+            no(
+                "targetPendingRequests",
+                Code::ScalingNotServed,
+                "scaling is not served by this version",
+                LEAVE_OUT,
+            ),
         ],
     ),
-    not_served("keyPair", "key pairs for pods are not served by this version", LEAVE_OUT),
-    not_served("verificationSettings", "verification of images is not served by this version", LEAVE_OUT),
+    not_served(
+        "keyPair",
+        "key pairs for pods are not served by this version",
+        LEAVE_OUT,
+    ),
+    not_served(
+        "verificationSettings",
+        "verification of images is not served by this version",
+        LEAVE_OUT,
+    ),
     not_served("requirements", REQUIREMENTS, LEAVE_OUT),
     not_served("fsGroup", "fsGroup is not served by this version", LEAVE_OUT),
 ];
@@ -182,38 +245,81 @@ const CONTAINER: &[Field] = &[
     list("args", limits::WORDS_MAX, &Rule::Served),
     served("workingDir"),
     list("ports", limits::PORTS_MAX, &Rule::Message(PORT)),
-    Field { name: "env", rule: Rule::Map { max: limits::ENV_MAX } },
-    list("volumes", limits::MOUNTS_MAX, &Rule::Message(&[served("name"), served("mountPath"), served("readOnly")])),
+    Field {
+        name: "env",
+        rule: Rule::Map { max: limits::ENV_MAX },
+    },
+    list(
+        "volumes",
+        limits::MOUNTS_MAX,
+        &Rule::Message(&[served("name"), served("mountPath"), served("readOnly")]),
+    ),
     list("resourceRequests", limits::RESOURCES_MAX, &Rule::Message(RESOURCE)),
-    not_served("user", "running as another user is not served by this version", "leave it out and set USER in the image"),
+    not_served(
+        "user",
+        "running as another user is not served by this version",
+        "leave it out and set USER in the image",
+    ),
 ];
 
 const IMAGE: &[Field] = &[
-    not_served("cid", "images by CID are not served by this version", "push the image to a registry and give image.url"),
+    not_served(
+        "cid",
+        "images by CID are not served by this version",
+        "push the image to a registry and give image.url",
+    ),
     not_served("key", "encrypted images are not served by this version", LEAVE_OUT),
     served("url"),
-    not_served("verificationDetails", "verification of images is not served by this version", "give a digest in image.url"),
-    not_served("pullSecret", "registry credentials are not served by this version", "use an image that anybody may pull"),
+    not_served(
+        "verificationDetails",
+        "verification of images is not served by this version",
+        "give a digest in image.url",
+    ),
+    not_served(
+        "pullSecret",
+        "registry credentials are not served by this version",
+        "use an image that anybody may pull",
+    ),
 ];
 
 const PORT: &[Field] = &[
     served("name"),
     served("targetPort"),
     served("port"),
-    not_served("hostHttpHost", "ports by HTTP host name are not served by this version", "leave it out: the port is offered as TCP"),
-    not_served("hostTcpPort", "a port number on the host cannot be chosen in this version", "leave it out: the status names the address"),
+    not_served(
+        "hostHttpHost",
+        "ports by HTTP host name are not served by this version",
+        "leave it out: the port is offered as TCP",
+    ),
+    not_served(
+        "hostTcpPort",
+        "a port number on the host cannot be chosen in this version",
+        "leave it out: the status names the address",
+    ),
     Field {
         name: "protocol",
         rule: Rule::Values(&[
-            Value { name: "TCP", number: 0, no: None },
+            Value {
+                name: "TCP",
+                number: 0,
+                no: None,
+            },
             Value {
                 name: "UDP",
                 number: 1,
-                no: Some(No { code: Code::NotServed, message: "UDP is not served by this version", remedy: "use TCP" }),
+                no: Some(No {
+                    code: Code::NotServed,
+                    message: "UDP is not served by this version",
+                    remedy: "use TCP",
+                }),
             },
         ]),
     },
-    not_served("hostIP", "an address cannot be chosen in this version", "leave it out: the status names the address"),
+    not_served(
+        "hostIP",
+        "an address cannot be chosen in this version",
+        "leave it out: the status names the address",
+    ),
 ];
 
 const VOLUME: &[Field] = &[
@@ -230,7 +336,11 @@ const VOLUME: &[Field] = &[
                     remedy: "give type VOLUME_FILESYSTEM",
                 }),
             },
-            Value { name: "VOLUME_FILESYSTEM", number: 1, no: None },
+            Value {
+                name: "VOLUME_FILESYSTEM",
+                number: 1,
+                no: None,
+            },
             Value {
                 name: "VOLUME_SECRET",
                 number: 2,
@@ -245,7 +355,11 @@ const VOLUME: &[Field] = &[
     Field {
         name: "accessMode",
         rule: Rule::Values(&[
-            Value { name: "VOLUME_RW_ONE", number: 0, no: None },
+            Value {
+                name: "VOLUME_RW_ONE",
+                number: 0,
+                no: None,
+            },
             Value {
                 name: "VOLUME_RW_MANY",
                 number: 2,
@@ -257,8 +371,19 @@ const VOLUME: &[Field] = &[
             },
         ]),
     },
-    part("filesystem", &[list("resourceRequests", limits::RESOURCES_MAX, &Rule::Message(RESOURCE))]),
-    not_served("secret", "secret volumes are not served by this version", "put the secret into an environment variable"),
+    part(
+        "filesystem",
+        &[list(
+            "resourceRequests",
+            limits::RESOURCES_MAX,
+            &Rule::Message(RESOURCE),
+        )],
+    ),
+    not_served(
+        "secret",
+        "secret volumes are not served by this version",
+        "put the secret into an environment variable",
+    ),
 ];
 
 const RESOURCE: &[Field] = &[
