@@ -19,7 +19,10 @@ pub fn spec_of(pod: &Value, publisher: &str, pod_id: &str) -> Value {
     spec.insert("payment".into(), json!({"free": {}}));
     spec.insert("containers".into(), containers.into());
     spec.insert("volumes".into(), list(&pod["volumes"]).iter().map(volume).collect());
-    spec.insert("replicas".into(), number(&pod["replicas"]["min"]).unwrap_or(0).max(1).into());
+    spec.insert(
+        "replicas".into(),
+        number(&pod["replicas"]["min"]).unwrap_or(0).max(1).into(),
+    );
     if has_env {
         spec.insert("secretName".into(), SECRET.into());
     }
@@ -27,7 +30,10 @@ pub fn spec_of(pod: &Value, publisher: &str, pod_id: &str) -> Value {
 }
 
 fn container(container: &Value) -> Value {
-    let mut resources: Map<String, Value> = DEFAULTS.iter().map(|(name, amount)| ((*name).into(), (*amount).into())).collect();
+    let mut resources: Map<String, Value> = DEFAULTS
+        .iter()
+        .map(|(name, amount)| ((*name).into(), (*amount).into()))
+        .collect();
     for request in list(&container["resourceRequests"]) {
         let (name, unit) = match request["resource"].as_str() {
             Some("cpu") => ("cpuMillis", 1000),
@@ -37,7 +43,12 @@ fn container(container: &Value) -> Value {
         };
         resources.insert(name.into(), amount(request, unit).into());
     }
-    let env: Vec<Value> = container["env"].as_object().into_iter().flatten().map(|(name, _)| json!({"name": name})).collect();
+    let env: Vec<Value> = container["env"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| json!({"name": name}))
+        .collect();
     let mut spec = json!({
         "name": text(&container["name"]),
         "image": text(&container["image"]["url"]),
@@ -56,7 +67,10 @@ fn container(container: &Value) -> Value {
 }
 
 fn port(port: &Value) -> Value {
-    let (given, target) = (number(&port["port"]).unwrap_or(0), number(&port["targetPort"]).unwrap_or(0));
+    let (given, target) = (
+        number(&port["port"]).unwrap_or(0),
+        number(&port["targetPort"]).unwrap_or(0),
+    );
     let given_or_target = if given == 0 { target } else { given };
     let name = match text(&port["name"]) {
         "" => format!("port-{given_or_target}"),
@@ -74,7 +88,9 @@ fn mount(mount: &Value) -> Value {
 }
 
 fn volume(volume: &Value) -> Value {
-    let size = list(&volume["filesystem"]["resourceRequests"]).first().map_or(0, |request| amount(request, 1));
+    let size = list(&volume["filesystem"]["resourceRequests"])
+        .first()
+        .map_or(0, |request| amount(request, 1));
     json!({"name": text(&volume["name"]), "size": size})
 }
 

@@ -49,7 +49,11 @@ fn the_wires_parser_agrees_on_every_row() {
             (true, Err(error)) => wrong.push(format!("{}: refused: {error}", row.name)),
             (false, Ok(())) => wrong.push(format!("{}: taken", row.name)),
             (false, Err(error)) if !error.contains(row.field.as_deref().unwrap()) => {
-                wrong.push(format!("{}: does not name {}: {error}", row.name, row.field.as_deref().unwrap()));
+                wrong.push(format!(
+                    "{}: does not name {}: {error}",
+                    row.name,
+                    row.field.as_deref().unwrap()
+                ));
             }
             _ => {}
         }
@@ -67,6 +71,11 @@ fn the_table_says_what_it_needs_to() {
         let api = row.only == Only::Api;
         assert_eq!((row.pod.is_some(), row.spec.is_some()), (!api, api), "{}", row.name);
         assert!(row.then.is_none() || api, "{}", row.name);
-        assert_eq!(row.field.is_some(), !row.valid, "{}: a refusal names its field", row.name);
+        assert_eq!(
+            row.field.is_some(),
+            !row.valid,
+            "{}: a refusal names its field",
+            row.name
+        );
     }
 }

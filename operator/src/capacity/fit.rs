@@ -67,7 +67,12 @@ pub enum Resource {
 
 impl Resource {
     /// Of a node.
-    const OF_NODES: [Resource; 4] = [Resource::Cpu, Resource::Memory, Resource::EphemeralStorage, Resource::Pods];
+    const OF_NODES: [Resource; 4] = [
+        Resource::Cpu,
+        Resource::Memory,
+        Resource::EphemeralStorage,
+        Resource::Pods,
+    ];
 
     /// As in pod.proto.
     pub const fn as_str(self) -> &'static str {
@@ -130,7 +135,10 @@ impl Amounts {
             resources: Resources {
                 cpu_millis: self.resources.cpu_millis.saturating_sub(other.resources.cpu_millis),
                 memory: self.resources.memory.saturating_sub(other.resources.memory),
-                ephemeral_storage: self.resources.ephemeral_storage.saturating_sub(other.resources.ephemeral_storage),
+                ephemeral_storage: self
+                    .resources
+                    .ephemeral_storage
+                    .saturating_sub(other.resources.ephemeral_storage),
             },
             pods: self.pods.saturating_sub(other.pods),
         }
@@ -142,7 +150,10 @@ impl Amounts {
             resources: Resources {
                 cpu_millis: self.resources.cpu_millis.checked_sub(other.resources.cpu_millis)?,
                 memory: self.resources.memory.checked_sub(other.resources.memory)?,
-                ephemeral_storage: self.resources.ephemeral_storage.checked_sub(other.resources.ephemeral_storage)?,
+                ephemeral_storage: self
+                    .resources
+                    .ephemeral_storage
+                    .checked_sub(other.resources.ephemeral_storage)?,
             },
             pods: self.pods.checked_sub(other.pods)?,
         })
@@ -188,7 +199,9 @@ fn on_nodes(nodes: &[Node], demand: &Demand) -> Result<(), Blocked> {
 /// What is free in all: on nodes, under the bounds.
 pub fn free(nodes: &[Node], bounds: &Bounds) -> Resources {
     let sum = |resource: Resource, bound: &Bound| {
-        let free = nodes.iter().fold(0u64, |sum, node| sum.saturating_add(node.free.get(resource)));
+        let free = nodes
+            .iter()
+            .fold(0u64, |sum, node| sum.saturating_add(node.free.get(resource)));
         bound.left().map_or(free, |left| free.min(left))
     };
     Resources {
@@ -203,7 +216,11 @@ fn place_one(nodes: &mut [Node], size: Resources) -> bool {
     let size = Amounts::of_replica(size);
     let best = nodes
         .iter_mut()
-        .filter_map(|node| node.free.checked_sub(size).map(|left| (emptiness(&left, &node.whole), left, node)))
+        .filter_map(|node| {
+            node.free
+                .checked_sub(size)
+                .map(|left| (emptiness(&left, &node.whole), left, node))
+        })
         .min_by_key(|(emptiness, ..)| *emptiness);
     match best {
         Some((_, left, node)) => {
@@ -220,14 +237,29 @@ fn emptiness(left: &Amounts, whole: &Amounts) -> (u128, u64, u64, u64) {
         let whole = u128::from(whole.get(resource).max(1));
         (u128::from(left.get(resource)) << 32) / whole
     };
-    let Resources { cpu_millis, memory, ephemeral_storage } = left.resources;
-    (share(Resource::Cpu) + share(Resource::Memory), memory, cpu_millis, ephemeral_storage)
+    let Resources {
+        cpu_millis,
+        memory,
+        ephemeral_storage,
+    } = left.resources;
+    (
+        share(Resource::Cpu) + share(Resource::Memory),
+        memory,
+        cpu_millis,
+        ephemeral_storage,
+    )
 }
 
 fn in_bounds(bounds: &Bounds, demand: &Demand) -> Result<(), Blocked> {
     if demand.storage > 0 && bounds.storage.whole.is_none() {
         let (resource, wanted) = (Resource::Storage, demand.storage);
-        return Err(Blocked { resource, scope: Scope::NotOffered, wanted, most: 0, never: true });
+        return Err(Blocked {
+            resource,
+            scope: Scope::NotOffered,
+            wanted,
+            most: 0,
+            never: true,
+        });
     }
     // A product that overflows is more than any bound.
     let all = |amount: u64| amount.saturating_mul(u64::from(demand.replicas));
@@ -236,13 +268,25 @@ fn in_bounds(bounds: &Bounds, demand: &Demand) -> Result<(), Blocked> {
         (Resource::Pods, bounds.pods, u64::from(demand.replicas.min(1))),
         (Resource::Cpu, bounds.cpu_millis, all(per_replica.cpu_millis)),
         (Resource::Memory, bounds.memory, all(per_replica.memory)),
-        (Resource::EphemeralStorage, bounds.ephemeral_storage, all(per_replica.ephemeral_storage)),
+        (
+            Resource::EphemeralStorage,
+            bounds.ephemeral_storage,
+            all(per_replica.ephemeral_storage),
+        ),
         (Resource::Storage, bounds.storage, demand.storage),
     ] {
         if let (Some(whole), Some(most)) = (bound.whole, bound.left())
             && wanted > most
         {
-            return Err(Blocked { resource, scope: Scope::Whole, wanted, most, never: wanted > whole });
+            let never = wanted > whole;
+            let most = if never { whole } else { most };
+            return Err(Blocked {
+                resource,
+                scope: Scope::Whole,
+                wanted,
+                most,
+                never,
+            });
         }
     }
     Ok(())
@@ -252,13 +296,29 @@ fn in_bounds(bounds: &Bounds, demand: &Demand) -> Result<(), Blocked> {
 fn blocked_on_nodes(nodes: &[Node], size: Resources) -> Blocked {
     let size = Amounts::of_replica(size);
     if nodes.is_empty() {
-        return Blocked { resource: Resource::Pods, scope: Scope::NoNodes, wanted: 1, most: 0, never: false };
+        return Blocked {
+            resource: Resource::Pods,
+            scope: Scope::NoNodes,
+            wanted: 1,
+            most: 0,
+            never: false,
+        };
     }
     let whole: Vec<Amounts> = nodes.iter().map(|node| node.whole).collect();
     let never = whole.iter().all(|whole| whole.checked_sub(size).is_none());
-    let amounts = if never { whole } else { nodes.iter().map(|node| node.free).collect() };
+    let amounts = if never {
+        whole
+    } else {
+        nodes.iter().map(|node| node.free).collect()
+    };
     let (resource, most) = scarcest(&amounts, size);
-    Blocked { resource, scope: Scope::Node, wanted: size.get(resource), most, never }
+    Blocked {
+        resource,
+        scope: Scope::Node,
+        wanted: size.get(resource),
+        most,
+        never,
+    }
 }
 
 /// The resource that, asked for less, would let the replica in, and how much of it there is; by this order:
@@ -272,11 +332,19 @@ fn scarcest(amounts: &[Amounts], size: Amounts) -> (Resource, u64) {
         // Where nothing else is in the way, else anywhere that it is short.
         let most = amounts
             .iter()
-            .filter(|amounts| Resource::OF_NODES.iter().all(|other| *other == resource || !short(amounts, *other)))
+            .filter(|amounts| {
+                Resource::OF_NODES
+                    .iter()
+                    .all(|other| *other == resource || !short(amounts, *other))
+            })
             .map(|amounts| amounts.get(resource))
             .max()
             .or_else(|| {
-                amounts.iter().filter(|amounts| short(amounts, resource)).map(|amounts| amounts.get(resource)).max()
+                amounts
+                    .iter()
+                    .filter(|amounts| short(amounts, resource))
+                    .map(|amounts| amounts.get(resource))
+                    .max()
             })
             .unwrap_or(0);
         let missing = (u128::from(wanted.saturating_sub(most)) << 32) / u128::from(wanted.max(1));

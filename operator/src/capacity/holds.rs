@@ -115,7 +115,13 @@ impl Holds {
                 let id = self.next;
                 self.next = self.next.wrapping_add(1);
                 let before = lives.get(name).map(|(life, _)| *life);
-                place.insert(Entry { id, demand, before, state: State::Open, decided: watch::Sender::new(false) });
+                place.insert(Entry {
+                    id,
+                    demand,
+                    before,
+                    state: State::Open,
+                    decided: watch::Sender::new(false),
+                });
                 Ok(Id(id))
             }
         }
@@ -123,7 +129,9 @@ impl Holds {
 
     /// The outcome; wakes who waits for it.
     pub fn end(&mut self, name: &PodName, id: Id, end: HoldEnd, now: Instant) {
-        let Some(entry) = self.entries.get_mut(name).filter(|entry| entry.id == id.0) else { return };
+        let Some(entry) = self.entries.get_mut(name).filter(|entry| entry.id == id.0) else {
+            return;
+        };
         match end {
             HoldEnd::Committed => {
                 entry.state = State::Committed { since: now };

@@ -113,12 +113,20 @@ pub fn demand(pod: &ApocryphPod) -> Option<Demand> {
     for volume in &pod.spec.volumes {
         storage = storage.checked_add(unsigned(volume.size)?)?;
     }
-    Some(Demand { replicas: u32::try_from(pod.spec.replicas).ok()?, per_replica, storage })
+    Some(Demand {
+        replicas: u32::try_from(pod.spec.replicas).ok()?,
+        per_replica,
+        storage,
+    })
 }
 
 /// Reads it all.
 pub fn usage(seen: &Seen, settings: &Settings) -> Usage {
-    let counting: Vec<&Arc<Node>> = seen.nodes.iter().filter(|node| counts(node, &settings.node_selector)).collect();
+    let counting: Vec<&Arc<Node>> = seen
+        .nodes
+        .iter()
+        .filter(|node| counts(node, &settings.node_selector))
+        .collect();
     let handler = settings.runtime_class.as_deref().unwrap_or_default();
     let user_namespaces = !counting.is_empty() && counting.iter().all(|node| has_user_namespaces(node, handler));
     let mut nodes: BTreeMap<String, fit::Node> = counting
@@ -132,11 +140,18 @@ pub fn usage(seen: &Seen, settings: &Settings) -> Usage {
     let mut tenants: HashMap<PodName, Bound> = HashMap::new();
     for pod in seen.pods.iter().filter(|pod| is_on_a_node(pod)) {
         let requests = requests(pod);
-        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).and_then(|name| nodes.get_mut(name));
+        let node = pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.node_name.as_deref())
+            .and_then(|name| nodes.get_mut(name));
         // A Pod that goes makes room for its successor where it is, on a node that counts; else the successor needs a node.
         let replaces_itself = pod.metadata.deletion_timestamp.is_none() || node.is_some();
         if let Some(node) = node {
-            node.free = node.free.saturating_sub(Amounts { resources: requests, pods: 1 });
+            node.free = node.free.saturating_sub(Amounts {
+                resources: requests,
+                pods: 1,
+            });
         }
         if let Some(name) = pod.metadata.namespace.as_deref().and_then(PodName::from_namespace) {
             let bound = tenants.entry(name).or_default();
@@ -157,7 +172,9 @@ pub fn usage(seen: &Seen, settings: &Settings) -> Usage {
     let mut taken = Taken::default();
     let mut lives = HashMap::new();
     for pod in &seen.apocryph_pods {
-        let Some(name) = PodName::parse(&pod.name_any()) else { continue };
+        let Some(name) = PodName::parse(&pod.name_any()) else {
+            continue;
+        };
         let standing = standing(pod);
         lives.insert(name.clone(), (pod.spec.life, standing));
         // Its numbers do not add up: it cannot have been admitted, and what runs of it is counted on the nodes.
@@ -170,11 +187,18 @@ pub fn usage(seen: &Seen, settings: &Settings) -> Usage {
         if standing == Standing::Promised {
             let replicas = demand.replicas.saturating_sub(bound.pods);
             if replicas > 0 {
-                lacking.push(Lack { replicas, per_replica: demand.per_replica });
+                lacking.push(Lack {
+                    replicas,
+                    per_replica: demand.per_replica,
+                });
             }
             taken.add(times(demand.per_replica, demand.replicas), 1, storage);
         } else {
-            taken.add(bound.resources, u64::from(bound.resources != Resources::default()), storage);
+            taken.add(
+                bound.resources,
+                u64::from(bound.resources != Resources::default()),
+                storage,
+            );
         }
     }
     // Volumes whose ApocryphPod is gone or ended still fill the disk.
@@ -182,7 +206,14 @@ pub fn usage(seen: &Seen, settings: &Settings) -> Usage {
         taken.storage = taken.storage.saturating_add(size);
     }
     let bound = tenants.into_iter().map(|(name, bound)| (name, bound.pods)).collect();
-    Usage { nodes, lacking, taken, bound, lives, user_namespaces }
+    Usage {
+        nodes,
+        lacking,
+        taken,
+        bound,
+        lives,
+        user_namespaces,
+    }
 }
 
 /// Pods of a tenant that have a node.
@@ -205,15 +236,20 @@ fn counts(node: &Node, selector: &BTreeMap<String, String>) -> bool {
         .iter()
         .flat_map(|spec| spec.taints.iter().flatten())
         .any(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"));
-    let selected = selector.iter().all(|(key, value)| node.labels().get(key) == Some(value));
+    let selected = selector
+        .iter()
+        .all(|(key, value)| node.labels().get(key) == Some(value));
     ready && !unschedulable && !tainted && selected && node.metadata.deletion_timestamp.is_none()
 }
 
 fn has_user_namespaces(node: &Node, handler: &str) -> bool {
-    node.status.iter().flat_map(|status| status.runtime_handlers.iter().flatten()).any(|offered| {
-        offered.name.as_deref().unwrap_or_default() == handler
-            && offered.features.as_ref().and_then(|features| features.user_namespaces) == Some(true)
-    })
+    node.status
+        .iter()
+        .flat_map(|status| status.runtime_handlers.iter().flatten())
+        .any(|offered| {
+            offered.name.as_deref().unwrap_or_default() == handler
+                && offered.features.as_ref().and_then(|features| features.user_namespaces) == Some(true)
+        })
 }
 
 /// Allocatable less the reserve.
@@ -221,8 +257,16 @@ fn whole(node: &Node, reserve: Resources) -> Amounts {
     let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
     let read = |name: &str, millis: bool| {
         // What cannot be read is not offered.
-        let exact = allocatable.and_then(|all| all.get(name)).and_then(|quantity| Exact::try_from(quantity).ok());
-        exact.map_or(0, |exact| if millis { exact.millis(Rounding::Down) } else { exact.units(Rounding::Down) })
+        let exact = allocatable
+            .and_then(|all| all.get(name))
+            .and_then(|quantity| Exact::try_from(quantity).ok());
+        exact.map_or(0, |exact| {
+            if millis {
+                exact.millis(Rounding::Down)
+            } else {
+                exact.units(Rounding::Down)
+            }
+        })
     };
     let all = Amounts {
         resources: Resources {
@@ -232,21 +276,34 @@ fn whole(node: &Node, reserve: Resources) -> Amounts {
         },
         pods: read("pods", false),
     };
-    all.saturating_sub(Amounts { resources: reserve, pods: 0 })
+    all.saturating_sub(Amounts {
+        resources: reserve,
+        pods: 0,
+    })
 }
 
 /// Bound and not over: such a Pod takes its requests, also while it goes.
 fn is_on_a_node(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    let bound = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).is_some_and(|name| !name.is_empty());
+    let bound = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.node_name.as_deref())
+        .is_some_and(|name| !name.is_empty());
     bound && !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// What the scheduler counts for a Pod: the larger of its containers together and of any moment of its start (init
 /// containers run one after the other, beside the sidecars before them), or what the Pod itself asks for; and its overhead.
 fn requests(pod: &Pod) -> Resources {
-    let Some(spec) = &pod.spec else { return Resources::default() };
-    let mut running = spec.containers.iter().map(|container| of_container(pod, container)).fold(Resources::default(), add);
+    let Some(spec) = &pod.spec else {
+        return Resources::default();
+    };
+    let mut running = spec
+        .containers
+        .iter()
+        .map(|container| of_container(pod, container))
+        .fold(Resources::default(), add);
     let (mut sidecars, mut starting) = (Resources::default(), Resources::default());
     for container in spec.init_containers.iter().flatten() {
         let own = of_container(pod, container);
@@ -258,7 +315,11 @@ fn requests(pod: &Pod) -> Resources {
         }
     }
     running = max(add(running, sidecars), starting);
-    if let Some(requested) = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()) {
+    if let Some(requested) = spec
+        .resources
+        .as_ref()
+        .and_then(|resources| resources.requests.as_ref())
+    {
         running = Resources {
             cpu_millis: amount(requested, "cpu").unwrap_or(running.cpu_millis),
             memory: amount(requested, "memory").unwrap_or(running.memory),
@@ -274,7 +335,12 @@ fn of_container(pod: &Pod, container: &Container) -> Resources {
     let status = pod.status.as_ref();
     let set_aside = status
         .into_iter()
-        .flat_map(|s| s.container_statuses.iter().flatten().chain(s.init_container_statuses.iter().flatten()))
+        .flat_map(|s| {
+            s.container_statuses
+                .iter()
+                .flatten()
+                .chain(s.init_container_statuses.iter().flatten())
+        })
         .find(|status| status.name == container.name);
     let Some(set_aside) = set_aside else { return asked };
     let allocated = set_aside.allocated_resources.as_ref().map(of_map).unwrap_or_default();
@@ -308,7 +374,11 @@ fn claim_size(claim: &PersistentVolumeClaim) -> u64 {
     let size = |quantities: Option<&BTreeMap<String, Quantity>>| {
         quantities.and_then(|all| amount(all, "storage")).unwrap_or(0)
     };
-    let asked = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref()).and_then(|r| r.requests.as_ref());
+    let asked = claim
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.resources.as_ref())
+        .and_then(|r| r.requests.as_ref());
     size(asked)
 }
 

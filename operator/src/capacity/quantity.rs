@@ -35,7 +35,9 @@ impl Exact {
             Some(rest) => (true, rest),
             None => (false, text.strip_prefix('+').unwrap_or(text)),
         };
-        let number_end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+        let number_end = unsigned
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(unsigned.len());
         let (number, suffix) = unsigned.split_at(number_end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || number.len() > DIGITS_MAX {
@@ -56,7 +58,9 @@ impl Exact {
         let shifted = digits.checked_mul(1 << shift).ok_or_else(too_large)?;
         let factor = 10u128.checked_pow(power.unsigned_abs());
         let nanos = if power >= 0 {
-            factor.and_then(|factor| shifted.checked_mul(factor)).ok_or_else(too_large)?
+            factor
+                .and_then(|factor| shifted.checked_mul(factor))
+                .ok_or_else(too_large)?
         } else {
             // Smaller than any unit: something, not nothing.
             factor.map_or(1, |factor| shifted.div_ceil(factor))
@@ -174,14 +178,19 @@ mod tests {
     #[test]
     fn what_is_free_rounds_down_and_what_is_taken_rounds_up() {
         let quantity = Exact::parse("1500100u").unwrap();
-        assert_eq!((quantity.millis(Rounding::Down), quantity.millis(Rounding::Up)), (1500, 1501));
+        assert_eq!(
+            (quantity.millis(Rounding::Down), quantity.millis(Rounding::Up)),
+            (1500, 1501)
+        );
         assert_eq!((quantity.units(Rounding::Down), quantity.units(Rounding::Up)), (1, 2));
         assert_eq!(Exact::parse("32Ei").unwrap().units(Rounding::Up), u64::MAX);
     }
 
     #[test]
     fn what_is_no_quantity_is_refused() {
-        for text in ["", ".", "m", "1.2.3", "1 Gi", "1gi", "1K", "0x10", "1e", "e3", "١", "NaN", "1e3.5", "--1"] {
+        for text in [
+            "", ".", "m", "1.2.3", "1 Gi", "1gi", "1K", "0x10", "1e", "e3", "١", "NaN", "1e3.5", "--1",
+        ] {
             assert_eq!(Exact::parse(text), Err(QuantityError::Form(text.into())), "{text}");
         }
         assert_eq!(Exact::parse("-1"), Err(QuantityError::Negative("-1".into())));

@@ -17,7 +17,9 @@ pub fn not_synced() -> Refusal {
 }
 
 pub fn too_many_holds() -> Refusal {
-    Refusal::new(Code::Busy, "too many requests are being decided").remedy("try again").retry_after(BUSY_RETRY_AFTER)
+    Refusal::new(Code::Busy, "too many requests are being decided")
+        .remedy("try again")
+        .retry_after(BUSY_RETRY_AFTER)
 }
 
 pub fn too_many_waiters() -> Refusal {
@@ -27,46 +29,79 @@ pub fn too_many_waiters() -> Refusal {
 }
 
 pub fn blocked(blocked: Blocked) -> Refusal {
-    let Blocked { resource, scope, wanted, most, never } = blocked;
+    let Blocked {
+        resource,
+        scope,
+        wanted,
+        most,
+        never,
+    } = blocked;
     let name = resource.as_str();
     let (wanted, most) = (amount(resource, wanted), amount(resource, most));
     let message = match (scope, never) {
-        (Scope::NotOffered, _) => format!("{name} is not offered here; the pod wants {wanted}"),
+        (Scope::NotOffered, _) => format!("the pod wants {wanted}; none is offered here"),
         (Scope::NoNodes, _) => "no node takes tenants now".to_owned(),
-        (Scope::Node, true) => {
-            format!("one replica wants {wanted} of {name} together with what else it asks for; the most on any node is {most}")
-        }
+        (Scope::Node, true) => format!(
+            "one replica wants {wanted}; no node that could hold the rest of it has more than {most}, even empty"
+        ),
         (Scope::Node, false) => {
-            format!("one replica wants {wanted} of {name}; at most {most} is free on a node that has the rest")
+            format!("one replica wants {wanted}; no node that has room for the rest of it has more than {most} free")
         }
-        (Scope::Whole, true) => format!("the pod wants {wanted} of {name}; {name} rented out here in all is less"),
-        (Scope::Whole, false) => format!("the pod wants {wanted} of {name}; {most} is left to rent out"),
+        (Scope::Whole, true) => format!("the pod wants {wanted}; no more than {most} is rented out here in all"),
+        (Scope::Whole, false) if resource == Resource::Pods => {
+            "as many pods as are rented out here run already".to_owned()
+        }
+        (Scope::Whole, false) => format!("the pod wants {wanted}; of all that is rented out here, {most} is left"),
     };
     let (code, remedy) = match (scope, never) {
-        (Scope::NotOffered, _) => (Code::StorageNotOffered, "leave out the volumes, or take another provider".to_owned()),
-        (Scope::NoNodes, _) => (Code::InsufficientCapacity, "try again later, or take another provider".to_owned()),
-        (_, true) => (Code::LargerThanAnyNode, format!("ask for less {name}, or take another provider")),
-        (_, false) if resource == Resource::Pods => {
-            (Code::InsufficientCapacity, "try again later, or take another provider".to_owned())
-        }
-        (_, false) => {
-            (Code::InsufficientCapacity, format!("ask for less {name}, try again later, or take another provider"))
-        }
+        (Scope::NotOffered, _) => (
+            Code::StorageNotOffered,
+            "leave out the volumes, or take another provider".to_owned(),
+        ),
+        (Scope::NoNodes, _) => (
+            Code::InsufficientCapacity,
+            "try again later, or take another provider".to_owned(),
+        ),
+        (_, true) => (
+            Code::LargerThanAnyNode,
+            format!("ask for less {name}, or take another provider"),
+        ),
+        (_, false) if resource == Resource::Pods => (
+            Code::InsufficientCapacity,
+            "try again later, or take another provider".to_owned(),
+        ),
+        (_, false) => (
+            Code::InsufficientCapacity,
+            format!("ask for less {name}, try again later, or take another provider"),
+        ),
     };
     let refusal = Refusal::new(code, message).remedy(remedy).resource(name);
-    if code == Code::InsufficientCapacity { refusal.retry_after(FULL_RETRY_AFTER) } else { refusal }
+    if code == Code::InsufficientCapacity {
+        refusal.retry_after(FULL_RETRY_AFTER)
+    } else {
+        refusal
+    }
 }
 
-/// As people write it: `1.5 cores`, `512 MiB`, `3`.
+/// As people write it: `1.5 cores`, `512 MiB of memory`, `3 pods`.
 fn amount(resource: Resource, amount: u64) -> String {
     match resource {
-        Resource::Cpu => format!("{} {}", decimal(amount, 1000), if amount == 1000 { "core" } else { "cores" }),
-        Resource::Pods => amount.to_string(),
+        Resource::Cpu => format!(
+            "{} {}",
+            decimal(amount, 1000),
+            if amount == 1000 { "core" } else { "cores" }
+        ),
+        Resource::Pods => format!("{amount} {}", if amount == 1 { "pod" } else { "pods" }),
         Resource::Memory | Resource::EphemeralStorage | Resource::Storage => {
-            let units = [("TiB", 1u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+            let units = [
+                ("TiB", 1u64 << 40),
+                ("GiB", 1 << 30),
+                ("MiB", 1 << 20),
+                ("KiB", 1 << 10),
+            ];
             match units.into_iter().find(|(_, size)| amount >= *size) {
-                Some((unit, size)) => format!("{} {unit}", decimal(amount, size)),
-                None => format!("{amount} bytes"),
+                Some((unit, size)) => format!("{} {unit} of {}", decimal(amount, size), resource.as_str()),
+                None => format!("{amount} bytes of {}", resource.as_str()),
             }
         }
     }
@@ -89,12 +124,16 @@ mod tests {
             (Resource::Cpu, 1000, "1 core"),
             (Resource::Cpu, 1500, "1.5 cores"),
             (Resource::Cpu, 20, "0.02 cores"),
-            (Resource::Memory, 16 << 20, "16 MiB"),
-            (Resource::Memory, (3 << 30) / 2, "1.5 GiB"),
-            (Resource::Storage, 10 << 30, "10 GiB"),
-            (Resource::EphemeralStorage, 1000, "1000 bytes"),
-            (Resource::EphemeralStorage, u64::MAX, "16777215.999 TiB"),
-            (Resource::Pods, 3, "3"),
+            (Resource::Memory, 16 << 20, "16 MiB of memory"),
+            (Resource::Memory, (3 << 30) / 2, "1.5 GiB of memory"),
+            (Resource::Storage, 10 << 30, "10 GiB of storage"),
+            (Resource::EphemeralStorage, 1000, "1000 bytes of ephemeral-storage"),
+            (
+                Resource::EphemeralStorage,
+                u64::MAX,
+                "16777215.999 TiB of ephemeral-storage",
+            ),
+            (Resource::Pods, 1, "1 pod"),
         ] {
             assert_eq!(amount(resource, value), text);
         }
@@ -102,7 +141,15 @@ mod tests {
 
     #[test]
     fn a_verdict_tells_what_is_wanted_what_there_is_and_what_to_do() {
-        let of = |resource, scope, wanted, most, never| blocked(Blocked { resource, scope, wanted, most, never });
+        let of = |resource, scope, wanted, most, never| {
+            blocked(Blocked {
+                resource,
+                scope,
+                wanted,
+                most,
+                never,
+            })
+        };
         let verdicts = [
             of(Resource::Memory, Scope::Node, 2 << 30, 3 << 29, false),
             of(Resource::Cpu, Scope::Node, 64_000, 3_920, true),
@@ -115,7 +162,12 @@ mod tests {
         ];
         let lines: Vec<String> = verdicts
             .iter()
-            .map(|r| format!("{r}; remedy: {}; resource: {:?}; retry after: {:?}", r.remedy, r.resource, r.retry_after))
+            .map(|r| {
+                format!(
+                    "{r}; remedy: {}; resource: {:?}; retry after: {:?}",
+                    r.remedy, r.resource, r.retry_after
+                )
+            })
             .collect();
         insta::assert_yaml_snapshot!(lines);
     }

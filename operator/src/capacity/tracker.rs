@@ -68,7 +68,12 @@ impl Tracker {
         seen: Box<dyn Fn() -> Seen + Send + Sync>,
         synced: Arc<dyn Fn() -> bool + Send + Sync>,
     ) -> Arc<Tracker> {
-        Arc::new(Tracker { settings, seen, synced, holds: Arc::default() })
+        Arc::new(Tracker {
+            settings,
+            seen,
+            synced,
+            holds: Arc::default(),
+        })
     }
 
     fn now(&self, holds: &mut Holds) -> Now {
@@ -78,7 +83,10 @@ impl Tracker {
         let mut taken = usage.taken;
         for (name, demand) in holds.unseen(&usage.lives) {
             let bound = usage.bound.get(name).copied().unwrap_or(0);
-            lacking.push(Lack { replicas: demand.replicas.saturating_sub(bound), per_replica: demand.per_replica });
+            lacking.push(Lack {
+                replicas: demand.replicas.saturating_sub(bound),
+                per_replica: demand.per_replica,
+            });
             taken.add(nodes::times(demand.per_replica, demand.replicas), 1, demand.storage);
         }
         usage.taken = taken;
@@ -86,17 +94,36 @@ impl Tracker {
         fit::place(&mut nodes, &lacking);
         let settings = &self.settings;
         let bounds = Bounds {
-            cpu_millis: Bound { whole: settings.max_cpu_millis, used: taken.resources.cpu_millis },
-            memory: Bound { whole: settings.max_memory, used: taken.resources.memory },
-            ephemeral_storage: Bound { whole: settings.max_ephemeral_storage, used: taken.resources.ephemeral_storage },
-            pods: Bound { whole: settings.max_pods.map(u64::from), used: taken.pods },
-            storage: Bound { whole: settings.storage, used: taken.storage },
+            cpu_millis: Bound {
+                whole: settings.max_cpu_millis,
+                used: taken.resources.cpu_millis,
+            },
+            memory: Bound {
+                whole: settings.max_memory,
+                used: taken.resources.memory,
+            },
+            ephemeral_storage: Bound {
+                whole: settings.max_ephemeral_storage,
+                used: taken.resources.ephemeral_storage,
+            },
+            pods: Bound {
+                whole: settings.max_pods.map(u64::from),
+                used: taken.pods,
+            },
+            storage: Bound {
+                whole: settings.storage,
+                used: taken.storage,
+            },
         };
         Now { nodes, bounds, usage }
     }
 
     fn check_synced(&self) -> Result<(), Refusal> {
-        if (self.synced)() { Ok(()) } else { Err(refusal::not_synced()) }
+        if (self.synced)() {
+            Ok(())
+        } else {
+            Err(refusal::not_synced())
+        }
     }
 
     /// The critical section: no I/O, no await.
@@ -111,9 +138,13 @@ impl Tracker {
             };
         }
         fit::fits(&now.nodes, &now.bounds, demand).map_err(refusal::blocked)?;
-        let id = holds.enter(name, *demand, &now.usage.lives).map_err(|_| refusal::too_many_holds())?;
+        let id = holds
+            .enter(name, *demand, &now.usage.lives)
+            .map_err(|_| refusal::too_many_holds())?;
         let (holds, name) = (self.holds.clone(), name.clone());
-        Ok(Decision::Hold(Hold::new(move |end| lock(&holds).end(&name, id, end, Instant::now()))))
+        Ok(Decision::Hold(Hold::new(move |end| {
+            lock(&holds).end(&name, id, end, Instant::now())
+        })))
     }
 }
 
@@ -164,7 +195,11 @@ fn lock(holds: &Mutex<Holds>) -> MutexGuard<'_, Holds> {
 fn shapes(nodes: &[fit::Node]) -> Vec<NodeShape> {
     let mut kinds: BTreeMap<(u64, u64, u64), u32> = BTreeMap::new();
     for node in nodes.iter().filter(|node| node.free.pods > 0) {
-        let Resources { cpu_millis, memory, ephemeral_storage } = node.free.resources;
+        let Resources {
+            cpu_millis,
+            memory,
+            ephemeral_storage,
+        } = node.free.resources;
         if cpu_millis > 0 && memory > 0 {
             let count = kinds.entry((memory, cpu_millis, ephemeral_storage)).or_default();
             *count = count.saturating_add(1);
@@ -176,7 +211,11 @@ fn shapes(nodes: &[fit::Node]) -> Vec<NodeShape> {
         .take(SHAPES_MAX)
         .map(|((memory, cpu_millis, ephemeral_storage), count)| NodeShape {
             count,
-            free: Resources { cpu_millis, memory, ephemeral_storage },
+            free: Resources {
+                cpu_millis,
+                memory,
+                ephemeral_storage,
+            },
         })
         .collect()
 }

@@ -35,8 +35,13 @@ impl Decimal {
             return Err("has more than 18 digits behind the point");
         }
         // 36 digits: always within a u128.
-        let attos = format!("{whole}{fraction:0<FRACTION_DIGITS_MAX$}").parse().map_err(|_| "is too large")?;
-        Ok(Decimal { text: text.to_owned(), attos })
+        let attos = format!("{whole}{fraction:0<FRACTION_DIGITS_MAX$}")
+            .parse()
+            .map_err(|_| "is too large")?;
+        Ok(Decimal {
+            text: text.to_owned(),
+            attos,
+        })
     }
 
     /// As it was written.
@@ -73,10 +78,26 @@ mod tests {
         assert_eq!(Decimal::parse("0").unwrap().attos(), 0);
         assert_eq!(Decimal::parse("1.5").unwrap().attos(), 1_500_000_000_000_000_000);
         assert_eq!(Decimal::parse("0.000000000000000001").unwrap().attos(), 1);
-        assert_eq!(Decimal::parse("999999999999999999.999999999999999999").unwrap().attos(), 10u128.pow(36) - 1);
+        assert_eq!(
+            Decimal::parse("999999999999999999.999999999999999999").unwrap().attos(),
+            10u128.pow(36) - 1
+        );
         for bad in [
-            "", ".", ".5", "5.", "-1", "+1", "1e3", "1,5", " 1", "1 ", "0x1", "1.2.3", "١",
-            "1000000000000000000", "0.0000000000000000001",
+            "",
+            ".",
+            ".5",
+            "5.",
+            "-1",
+            "+1",
+            "1e3",
+            "1,5",
+            " 1",
+            "1 ",
+            "0x1",
+            "1.2.3",
+            "١",
+            "1000000000000000000",
+            "0.0000000000000000001",
         ] {
             assert!(Decimal::parse(bad).is_err(), "{bad:?}");
         }

@@ -26,12 +26,16 @@ pub struct Pricing {
 
 impl Pricing {
     pub fn new() -> Arc<Pricing> {
-        Arc::new(Pricing { tables: watch::Sender::new(None) })
+        Arc::new(Pricing {
+            tables: watch::Sender::new(None),
+        })
     }
 
     /// `text`: the value of `pricing.yaml`; `None`: no such ConfigMap or key. On an error nothing changes.
     pub fn update(&self, text: Option<&str>) -> Result<Applied, PricingError> {
-        let Some(tables) = text.map(Tables::parse).transpose()?.flatten() else { return Ok(Applied::Nothing) };
+        let Some(tables) = text.map(Tables::parse).transpose()?.flatten() else {
+            return Ok(Applied::Nothing);
+        };
         let changed = self.tables.send_if_modified(|current| {
             let same = current.as_deref() == Some(&tables);
             if !same {
@@ -83,6 +87,9 @@ mod tests {
         let mut told = pricing.subscribe();
         assert_eq!(pricing.update(Some(&renamed)), Ok(Applied::Changed));
         assert!(told.has_changed().unwrap());
-        assert_eq!(told.borrow_and_update().as_ref().unwrap().iter().next().unwrap().name, "all");
+        assert_eq!(
+            told.borrow_and_update().as_ref().unwrap().iter().next().unwrap().name,
+            "all"
+        );
     }
 }

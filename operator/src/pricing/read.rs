@@ -66,9 +66,16 @@ pub fn read(text: &str) -> Result<Field, PricingError> {
     let document: Spanned<Value> = serde_saphyr::from_str(text).map_err(|error| PricingError {
         line: error.location().map(|location| location.line()),
         field: String::new(),
-        message: format!("is not YAML that can be read: {}", first_line(&error.without_snippet().to_string())),
+        message: format!(
+            "is not YAML that can be read: {}",
+            first_line(&error.without_snippet().to_string())
+        ),
     })?;
-    Ok(Field { path: String::new(), line: document.defined.line(), value: document.value })
+    Ok(Field {
+        path: String::new(),
+        line: document.defined.line(),
+        value: document.value,
+    })
 }
 
 fn first_line(text: &str) -> &str {
@@ -76,7 +83,11 @@ fn first_line(text: &str) -> &str {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
 /// A wrong value as it is told: cut, and without what disturbs a terminal.
@@ -88,7 +99,11 @@ pub fn quote(text: &str) -> String {
 
 impl Field {
     pub fn error(&self, message: impl Into<String>) -> PricingError {
-        PricingError { line: Some(self.line), field: self.path.clone(), message: message.into() }
+        PricingError {
+            line: Some(self.line),
+            field: self.path.clone(),
+            message: message.into(),
+        }
     }
 
     fn wrong(&self, expected: &str) -> PricingError {
@@ -110,7 +125,12 @@ impl Field {
 
     pub fn map(self) -> Result<Map, PricingError> {
         match self.value {
-            Value::Map(entries) => Ok(Map { path: self.path, line: self.line, entries, known: BTreeSet::new() }),
+            Value::Map(entries) => Ok(Map {
+                path: self.path,
+                line: self.line,
+                entries,
+                known: BTreeSet::new(),
+            }),
             _ => Err(self.wrong("a map")),
         }
     }
@@ -165,21 +185,38 @@ impl Map {
         self.known.insert(name);
         let index = self.entries.iter().position(|(key, _)| key.value == name)?;
         let (_, value) = self.entries.swap_remove(index);
-        let field = Field { path: join(&self.path, name), line: value.defined.line(), value: value.value };
+        let field = Field {
+            path: join(&self.path, name),
+            line: value.defined.line(),
+            value: value.value,
+        };
         (!field.is_null()).then_some(field)
     }
 
     pub fn need(&mut self, name: &'static str, why: &str) -> Result<Field, PricingError> {
-        let (line, path) = (self.line, join(&self.path, name));
-        self.take(name).ok_or_else(|| PricingError {
-            line: Some(line),
-            field: path,
-            message: format!("is missing; {why}"),
+        if let Some(field) = self.take(name) {
+            return Ok(field);
+        }
+        let misspelt = self
+            .entries
+            .iter()
+            .find(|(key, _)| key.value.eq_ignore_ascii_case(name));
+        Err(PricingError {
+            line: Some(misspelt.map_or(self.line, |(key, _)| key.defined.line())),
+            field: join(&self.path, name),
+            message: match misspelt {
+                Some((key, _)) => format!("is written {}; names are spelt exactly so: {name}", quote(&key.value)),
+                None => format!("is missing; {why}"),
+            },
         })
     }
 
     pub fn error(&self, message: impl Into<String>) -> PricingError {
-        PricingError { line: Some(self.line), field: self.path.clone(), message: message.into() }
+        PricingError {
+            line: Some(self.line),
+            field: self.path.clone(),
+            message: message.into(),
+        }
     }
 
     /// Every entry, whatever its name.
@@ -192,14 +229,23 @@ impl Map {
             .into_iter()
             .map(|(key, value)| {
                 let path = format!("{}[{}]", self.path, quote(&key.value));
-                (key.value, Field { path, line: value.defined.line(), value: value.value })
+                (
+                    key.value,
+                    Field {
+                        path,
+                        line: value.defined.line(),
+                        value: value.value,
+                    },
+                )
             })
             .collect())
     }
 
     /// Everything known has been taken: nothing may be left.
     pub fn end(self) -> Result<(), PricingError> {
-        let Some((key, _)) = self.entries.iter().min_by_key(|(key, _)| key.defined.line()) else { return Ok(()) };
+        let Some((key, _)) = self.entries.iter().min_by_key(|(key, _)| key.defined.line()) else {
+            return Ok(());
+        };
         let known: Vec<&str> = self.known.iter().copied().collect();
         Err(PricingError {
             line: Some(key.defined.line()),

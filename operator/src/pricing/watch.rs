@@ -57,7 +57,9 @@ async fn apply(
                 last = None;
             }
             Ok(Event::Init | Event::InitDone) => {}
-            Err(error) => tracing::warn!(%error, "the pricing ConfigMap cannot be watched; the last good tables stay in force"),
+            Err(error) => {
+                tracing::warn!(%error, "the pricing ConfigMap cannot be watched; the last good tables stay in force")
+            }
         }
     }
 }
@@ -89,16 +91,25 @@ mod tests {
 
     impl Report for Told {
         fn rejected(&self, config_map: &ConfigMap, error: &PricingError) {
-            self.0.lock().unwrap().push(format!("{}: {error}", config_map.name_any()));
+            self.0
+                .lock()
+                .unwrap()
+                .push(format!("{}: {error}", config_map.name_any()));
         }
         fn accepted(&self, config_map: &ConfigMap, applied: Applied) {
-            self.0.lock().unwrap().push(format!("{}: {applied:?}", config_map.name_any()));
+            self.0
+                .lock()
+                .unwrap()
+                .push(format!("{}: {applied:?}", config_map.name_any()));
         }
     }
 
     fn config_map(text: Option<&str>) -> ConfigMap {
         let data = text.map(|text| [(KEY.to_owned(), text.to_owned())].into());
-        let mut config_map = ConfigMap { data, ..ConfigMap::default() };
+        let mut config_map = ConfigMap {
+            data,
+            ..ConfigMap::default()
+        };
         config_map.metadata.name = Some("pricing".into());
         config_map
     }
@@ -129,7 +140,12 @@ mod tests {
         ];
         let (pricing, told) = (Pricing::new(), Told::default());
         let failed = Err(watcher::Error::NoResourceVersion);
-        apply(stream::iter(events.map(Ok)).chain(stream::iter([failed])), &pricing, &told).await;
+        apply(
+            stream::iter(events.map(Ok)).chain(stream::iter([failed])),
+            &pricing,
+            &told,
+        )
+        .await;
         assert_eq!(
             told.0.into_inner().unwrap(),
             [

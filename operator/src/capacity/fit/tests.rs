@@ -5,16 +5,27 @@ use super::*;
 const MIB: u64 = 1 << 20;
 
 fn resources(cpu_millis: u64, memory: u64, ephemeral_storage: u64) -> Resources {
-    Resources { cpu_millis, memory, ephemeral_storage }
+    Resources {
+        cpu_millis,
+        memory,
+        ephemeral_storage,
+    }
 }
 
 fn node(cpu_millis: u64, memory: u64, pods: u64) -> Node {
-    let whole = Amounts { resources: resources(cpu_millis, memory, 100 * MIB), pods };
+    let whole = Amounts {
+        resources: resources(cpu_millis, memory, 100 * MIB),
+        pods,
+    };
     Node { whole, free: whole }
 }
 
 fn demand(replicas: u32, cpu_millis: u64, memory: u64) -> Demand {
-    Demand { replicas, per_replica: resources(cpu_millis, memory, MIB), storage: 0 }
+    Demand {
+        replicas,
+        per_replica: resources(cpu_millis, memory, MIB),
+        storage: 0,
+    }
 }
 
 fn unbounded() -> Bounds {
@@ -28,11 +39,23 @@ fn a_replica_fits_on_one_node_not_on_the_sum_of_them() {
     assert_eq!(fits(&nodes, &unbounded(), &demand(2, 1000, 100 * MIB)), Ok(()));
     assert_eq!(
         fits(&nodes, &unbounded(), &demand(1, 1001, MIB)),
-        Err(Blocked { resource: Resource::Cpu, scope: Scope::Node, wanted: 1001, most: 1000, never: true })
+        Err(Blocked {
+            resource: Resource::Cpu,
+            scope: Scope::Node,
+            wanted: 1001,
+            most: 1000,
+            never: true
+        })
     );
     assert_eq!(
         fits(&nodes, &unbounded(), &demand(3, 1000, MIB)),
-        Err(Blocked { resource: Resource::Cpu, scope: Scope::Node, wanted: 1000, most: 0, never: false })
+        Err(Blocked {
+            resource: Resource::Cpu,
+            scope: Scope::Node,
+            wanted: 1000,
+            most: 0,
+            never: false
+        })
     );
 }
 
@@ -43,8 +66,18 @@ fn the_blocking_resource_is_the_one_that_asked_for_less_would_let_it_in() {
     large.free.resources.memory = 10 * MIB;
     let small = node(900, 1000 * MIB, 10);
     assert_eq!(
-        fits(&[large.clone(), small.clone()], &unbounded(), &demand(1, 1000, 500 * MIB)),
-        Err(Blocked { resource: Resource::Memory, scope: Scope::Node, wanted: 500 * MIB, most: 10 * MIB, never: false })
+        fits(
+            &[large.clone(), small.clone()],
+            &unbounded(),
+            &demand(1, 1000, 500 * MIB)
+        ),
+        Err(Blocked {
+            resource: Resource::Memory,
+            scope: Scope::Node,
+            wanted: 500 * MIB,
+            most: 10 * MIB,
+            never: false
+        })
     );
     // Both are short of slots.
     let full = |mut node: Node| {
@@ -61,39 +94,124 @@ fn the_blocking_resource_is_the_one_that_asked_for_less_would_let_it_in() {
 #[test]
 fn bounds_hold_the_whole() {
     let nodes = [node(8000, 1000 * MIB, 100)];
-    let bound = |whole, used| Bound { whole: Some(whole), used };
+    let bound = |whole, used| Bound {
+        whole: Some(whole),
+        used,
+    };
     for (bounds, resource, most, never) in [
-        (Bounds { cpu_millis: bound(1000, 900), ..unbounded() }, Resource::Cpu, 100, false),
-        (Bounds { cpu_millis: bound(100, 0), ..unbounded() }, Resource::Cpu, 100, true),
-        (Bounds { memory: bound(30 * MIB, 20 * MIB), ..unbounded() }, Resource::Memory, 10 * MIB, false),
-        (Bounds { ephemeral_storage: bound(MIB, MIB), ..unbounded() }, Resource::EphemeralStorage, 0, true),
-        (Bounds { pods: bound(5, 5), ..unbounded() }, Resource::Pods, 0, false),
+        (
+            Bounds {
+                cpu_millis: bound(1000, 900),
+                ..unbounded()
+            },
+            Resource::Cpu,
+            100,
+            false,
+        ),
+        (
+            Bounds {
+                cpu_millis: bound(100, 0),
+                ..unbounded()
+            },
+            Resource::Cpu,
+            100,
+            true,
+        ),
+        (
+            Bounds {
+                memory: bound(30 * MIB, 20 * MIB),
+                ..unbounded()
+            },
+            Resource::Memory,
+            10 * MIB,
+            false,
+        ),
+        (
+            Bounds {
+                ephemeral_storage: bound(MIB, MIB),
+                ..unbounded()
+            },
+            Resource::EphemeralStorage,
+            MIB,
+            true,
+        ),
+        (
+            Bounds {
+                pods: bound(5, 5),
+                ..unbounded()
+            },
+            Resource::Pods,
+            0,
+            false,
+        ),
         // Used more than there is (the admin lowered it): nothing is left, nothing wraps.
-        (Bounds { pods: bound(5, u64::MAX), ..unbounded() }, Resource::Pods, 0, false),
+        (
+            Bounds {
+                pods: bound(5, u64::MAX),
+                ..unbounded()
+            },
+            Resource::Pods,
+            0,
+            false,
+        ),
     ] {
         let blocked = fits(&nodes, &bounds, &demand(2, 100, 10 * MIB)).unwrap_err();
-        assert_eq!((blocked.resource, blocked.most, blocked.never, blocked.scope), (resource, most, never, Scope::Whole));
+        assert_eq!(
+            (blocked.resource, blocked.most, blocked.never, blocked.scope),
+            (resource, most, never, Scope::Whole)
+        );
     }
-    assert_eq!(fits(&nodes, &Bounds { pods: bound(5, 4), ..unbounded() }, &demand(2, 100, MIB)), Ok(()));
+    assert_eq!(
+        fits(
+            &nodes,
+            &Bounds {
+                pods: bound(5, 4),
+                ..unbounded()
+            },
+            &demand(2, 100, MIB)
+        ),
+        Ok(())
+    );
 }
 
 #[test]
 fn storage_is_apart_from_nodes() {
     let nodes = [node(8000, 1000 * MIB, 100)];
-    let wants = Demand { storage: 10, ..demand(1, 1, MIB) };
+    let wants = Demand {
+        storage: 10,
+        ..demand(1, 1, MIB)
+    };
     assert_eq!(fits(&nodes, &unbounded(), &wants).unwrap_err().scope, Scope::NotOffered);
-    let offered = |used| Bounds { storage: Bound { whole: Some(10), used }, ..unbounded() };
+    let offered = |used| Bounds {
+        storage: Bound { whole: Some(10), used },
+        ..unbounded()
+    };
     assert_eq!(fits(&nodes, &offered(0), &wants), Ok(()));
     let blocked = fits(&nodes, &offered(1), &wants).unwrap_err();
-    assert_eq!((blocked.resource, blocked.wanted, blocked.most, blocked.never), (Resource::Storage, 10, 9, false));
+    assert_eq!(
+        (blocked.resource, blocked.wanted, blocked.most, blocked.never),
+        (Resource::Storage, 10, 9, false)
+    );
 }
 
 #[test]
 fn of_two_reasons_the_one_that_never_passes_is_told() {
     let nodes = [node(1000, 100 * MIB, 10)];
-    let bounds = Bounds { pods: Bound { whole: Some(1), used: 1 }, ..unbounded() };
-    assert_eq!(fits(&nodes, &bounds, &demand(1, 2000, MIB)).unwrap_err().resource, Resource::Cpu);
-    assert_eq!(fits(&nodes, &bounds, &demand(1, 1, MIB)).unwrap_err().resource, Resource::Pods);
+    let bounds = Bounds {
+        pods: Bound {
+            whole: Some(1),
+            used: 1,
+        },
+        ..unbounded()
+    };
+    assert_eq!(
+        fits(&nodes, &bounds, &demand(1, 2000, MIB)).unwrap_err().resource,
+        Resource::Cpu
+    );
+    assert_eq!(
+        fits(&nodes, &bounds, &demand(1, 1, MIB)).unwrap_err().resource,
+        Resource::Pods
+    );
 }
 
 #[test]
@@ -101,22 +219,53 @@ fn promises_are_placed_largest_first_on_the_fullest_node() {
     let mut nodes = [node(4000, 400 * MIB, 10), node(4000, 400 * MIB, 10)];
     nodes[1].free.resources.cpu_millis = 1500;
     // The small one goes where little is left, so the large one still fits.
-    place(&mut nodes, &[Lack { replicas: 1, per_replica: resources(1000, MIB, 0) }]);
+    place(
+        &mut nodes,
+        &[Lack {
+            replicas: 1,
+            per_replica: resources(1000, MIB, 0),
+        }],
+    );
     assert_eq!(nodes[1].free.resources.cpu_millis, 500);
-    place(&mut nodes, &[Lack { replicas: 1, per_replica: resources(4000, MIB, 0) }]);
+    place(
+        &mut nodes,
+        &[Lack {
+            replicas: 1,
+            per_replica: resources(4000, MIB, 0),
+        }],
+    );
     assert_eq!(nodes[0].free.resources.cpu_millis, 0);
     // What fits nowhere takes nothing.
     let before = nodes.clone();
-    place(&mut nodes, &[Lack { replicas: u32::MAX, per_replica: resources(4000, MIB, 0) }]);
+    place(
+        &mut nodes,
+        &[Lack {
+            replicas: u32::MAX,
+            per_replica: resources(4000, MIB, 0),
+        }],
+    );
     assert_eq!(nodes, before);
 }
 
 #[test]
 fn numbers_at_the_end_of_the_range_neither_wrap_nor_fit() {
     let nodes = [node(u64::MAX, u64::MAX, u64::MAX), node(u64::MAX, u64::MAX, u64::MAX)];
-    let most = Demand { replicas: 3, per_replica: resources(u64::MAX, u64::MAX, u64::MAX), storage: u64::MAX };
-    let bound = Bound { whole: Some(u64::MAX), used: u64::MAX - 1 };
-    let bounds = Bounds { cpu_millis: bound, memory: bound, ephemeral_storage: bound, pods: bound, storage: bound };
+    let most = Demand {
+        replicas: 3,
+        per_replica: resources(u64::MAX, u64::MAX, u64::MAX),
+        storage: u64::MAX,
+    };
+    let bound = Bound {
+        whole: Some(u64::MAX),
+        used: u64::MAX - 1,
+    };
+    let bounds = Bounds {
+        cpu_millis: bound,
+        memory: bound,
+        ephemeral_storage: bound,
+        pods: bound,
+        storage: bound,
+    };
     assert!(fits(&nodes, &bounds, &most).is_err());
     assert_eq!(free(&nodes, &unbounded()).cpu_millis, u64::MAX);
     assert_eq!(free(&nodes, &bounds).cpu_millis, 1);
@@ -130,7 +279,13 @@ fn amounts() -> impl Strategy<Value = Resources> {
 fn node_strategy() -> impl Strategy<Value = Node> {
     (amounts(), 0u64..6, amounts(), 0u64..6).prop_map(|(whole, pods, used, used_pods)| {
         let whole = Amounts { resources: whole, pods };
-        Node { whole, free: whole.saturating_sub(Amounts { resources: used, pods: used_pods }) }
+        Node {
+            whole,
+            free: whole.saturating_sub(Amounts {
+                resources: used,
+                pods: used_pods,
+            }),
+        }
     })
 }
 

@@ -23,7 +23,11 @@ pub(in crate::capacity) fn seen(text: &str) -> Seen {
 
 fn settings() -> Settings {
     Settings {
-        reserve: Resources { cpu_millis: 500, memory: 1 << 30, ephemeral_storage: 1 << 30 },
+        reserve: Resources {
+            cpu_millis: 500,
+            memory: 1 << 30,
+            ephemeral_storage: 1 << 30,
+        },
         node_selector: [("rent".to_owned(), "yes".to_owned())].into(),
         ..Settings::default()
     }
@@ -32,19 +36,41 @@ fn settings() -> Settings {
 #[test]
 fn what_nodes_have_left_and_pods_are_promised() {
     let usage = usage(&seen(SEEN), &settings());
-    let mut lives: Vec<String> = usage.lives.iter().map(|(name, life)| format!("{name}: {life:?}")).collect();
+    let mut lives: Vec<String> = usage
+        .lives
+        .iter()
+        .map(|(name, life)| format!("{name}: {life:?}"))
+        .collect();
     lives.sort();
-    let mut bound: Vec<String> = usage.bound.iter().map(|(name, pods)| format!("{name}: {pods}")).collect();
+    let mut bound: Vec<String> = usage
+        .bound
+        .iter()
+        .map(|(name, pods)| format!("{name}: {pods}"))
+        .collect();
     bound.sort();
-    insta::assert_debug_snapshot!((usage.nodes, usage.lacking, usage.taken, lives, bound, usage.user_namespaces));
+    insta::assert_debug_snapshot!((
+        usage.nodes,
+        usage.lacking,
+        usage.taken,
+        lives,
+        bound,
+        usage.user_namespaces
+    ));
 }
 
 #[test]
 fn user_namespaces_need_every_counting_node_and_the_right_handler() {
     let all = seen(SEEN);
     let with = |class: Option<&str>, selector: &[(&str, &str)]| {
-        let node_selector = selector.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let settings = Settings { runtime_class: class.map(str::to_owned), node_selector, ..Settings::default() };
+        let node_selector = selector
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        let settings = Settings {
+            runtime_class: class.map(str::to_owned),
+            node_selector,
+            ..Settings::default()
+        };
         usage(&all, &settings).user_namespaces
     };
     assert!(with(None, &[("rent", "yes")]));
@@ -67,15 +93,30 @@ fn a_pod_takes_what_the_scheduler_counts_for_it() {
                 - {name: t, restartPolicy: Always, resources: {requests: {cpu: 30m}}}\n";
     assert_eq!(pod(&init.replace("INIT", "10m")), 150);
     assert_eq!(pod(&init.replace("INIT", "500m")), 520);
-    assert_eq!(pod(&format!("{}  overhead: {{cpu: 250m}}\n", init.replace("INIT", "500m"))), 770);
+    assert_eq!(
+        pod(&format!("{}  overhead: {{cpu: 250m}}\n", init.replace("INIT", "500m"))),
+        770
+    );
     // The Pod's own request stands for its containers'.
-    assert_eq!(pod(&format!("{}  resources: {{requests: {{cpu: '2'}}}}\n", init.replace("INIT", "500m"))), 2000);
+    assert_eq!(
+        pod(&format!(
+            "{}  resources: {{requests: {{cpu: '2'}}}}\n",
+            init.replace("INIT", "500m")
+        )),
+        2000
+    );
     // While it is resized downwards, the node still sets aside the old amount.
     let resized = "spec: {containers: [{name: a, resources: {requests: {cpu: 100m}}}]}\n\
                    status: {containerStatuses: [{name: a, image: i, imageID: x, ready: true, restartCount: 0, \
                    allocatedResources: {cpu: 300m}, resources: {requests: {cpu: 200m}}}]}\n";
     assert_eq!(pod(resized), 300);
     // Rounded up; what cannot be read takes all.
-    assert_eq!(pod("spec: {containers: [{name: a, resources: {requests: {cpu: 1u}}}]}"), 1);
-    assert_eq!(pod("spec: {containers: [{name: a, resources: {requests: {cpu: much}}}]}"), u64::MAX);
+    assert_eq!(
+        pod("spec: {containers: [{name: a, resources: {requests: {cpu: 1u}}}]}"),
+        1
+    );
+    assert_eq!(
+        pod("spec: {containers: [{name: a, resources: {requests: {cpu: much}}}]}"),
+        u64::MAX
+    );
 }

@@ -31,7 +31,11 @@ impl World {
 
     fn tracker(&self, settings: Settings) -> Arc<Tracker> {
         let world = self.clone();
-        Tracker::of(settings, Box::new(move || seen(&world.0.lock().unwrap())), Arc::new(|| true))
+        Tracker::of(
+            settings,
+            Box::new(move || seen(&world.0.lock().unwrap())),
+            Arc::new(|| true),
+        )
     }
 }
 
@@ -41,8 +45,16 @@ fn name(n: u32) -> PodName {
 }
 
 fn demand(cpu_millis: u64) -> Demand {
-    let per_replica = Resources { cpu_millis, memory: MIB, ephemeral_storage: MIB };
-    Demand { replicas: 1, per_replica, storage: 0 }
+    let per_replica = Resources {
+        cpu_millis,
+        memory: MIB,
+        ephemeral_storage: MIB,
+    };
+    Demand {
+        replicas: 1,
+        per_replica,
+        storage: 0,
+    }
 }
 
 fn object(name: &PodName, life: u32, cpu_millis: u64, end: &str) -> String {
@@ -70,7 +82,13 @@ async fn hold(tracker: &Tracker, name: &PodName, demand: Demand) -> Hold {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_forty_that_want_room_for_five_five_get_it() {
-    for settings in [Settings { max_pods: Some(5), ..Settings::default() }, Settings::default()] {
+    for settings in [
+        Settings {
+            max_pods: Some(5),
+            ..Settings::default()
+        },
+        Settings::default(),
+    ] {
         // By capacity.max, and by the node: 5 × 200m = 1 core.
         let cpu = if settings.max_pods.is_some() { 1 } else { 200 };
         let resource = if settings.max_pods.is_some() { "pods" } else { "cpu" };
@@ -91,7 +109,10 @@ async fn of_forty_that_want_room_for_five_five_get_it() {
                 Ok(Held::Hold(hold)) => holds.push(hold),
                 Ok(Held::LookAgain) => panic!("names are their own"),
                 Err(refusal) => {
-                    assert_eq!((refusal.code, refusal.resource), (Code::InsufficientCapacity, Some(resource)));
+                    assert_eq!(
+                        (refusal.code, refusal.resource),
+                        (Code::InsufficientCapacity, Some(resource))
+                    );
                     refused += 1;
                 }
             }
@@ -106,7 +127,10 @@ async fn of_forty_that_want_room_for_five_five_get_it() {
 #[tokio::test]
 async fn a_hold_counts_until_the_watch_shows_its_object_and_never_twice() {
     let world = World::new(NODE);
-    let tracker = world.tracker(Settings { max_pods: Some(2), ..Settings::default() });
+    let tracker = world.tracker(Settings {
+        max_pods: Some(2),
+        ..Settings::default()
+    });
     let left = |tracker: &Tracker| tracker.report().free.cpu_millis;
     let one = hold(&tracker, &name(1), demand(600)).await;
     assert_eq!(left(&tracker), 400);
@@ -167,7 +191,11 @@ async fn the_second_for_a_name_waits_for_the_outcome_of_the_first() {
         let first = hold(&tracker, &a, d).await;
         let mut second = tracker.hold(&a, &d);
         assert!(futures::poll!(&mut second).is_pending());
-        if commit { first.commit() } else { drop(first) }
+        if commit {
+            first.commit()
+        } else {
+            drop(first)
+        }
         assert!(matches!(second.await, Ok(Held::LookAgain)));
     }
     // Committed and not yet seen: look again as well, after a moment.
@@ -198,7 +226,10 @@ async fn waiters_and_holds_are_bounded() {
     for n in 0..u32::try_from(HOLDS_MAX).unwrap() {
         holds.push(hold(&tracker, &name(n), nothing).await);
     }
-    assert_eq!(tracker.hold(&name(5000), &nothing).await.err().unwrap().code, Code::Busy);
+    assert_eq!(
+        tracker.hold(&name(5000), &nothing).await.err().unwrap().code,
+        Code::Busy
+    );
     holds.pop();
     hold(&tracker, &name(5000), nothing).await;
 }
@@ -207,11 +238,17 @@ async fn waiters_and_holds_are_bounded() {
 async fn nothing_is_admitted_before_the_caches_are_read() {
     let synced = Arc::new(AtomicBool::new(false));
     let asked = synced.clone();
-    let tracker =
-        Tracker::of(Settings::default(), Box::new(|| seen(NODE)), Arc::new(move || asked.load(Ordering::SeqCst)));
+    let tracker = Tracker::of(
+        Settings::default(),
+        Box::new(|| seen(NODE)),
+        Arc::new(move || asked.load(Ordering::SeqCst)),
+    );
     let refusal = tracker.fits(&demand(1)).unwrap_err();
     assert_eq!((refusal.code, refusal.retry_after.is_some()), (Code::NotSynced, true));
-    assert_eq!(tracker.hold(&name(1), &demand(1)).await.err().unwrap().code, Code::NotSynced);
+    assert_eq!(
+        tracker.hold(&name(1), &demand(1)).await.err().unwrap().code,
+        Code::NotSynced
+    );
     synced.store(true, Ordering::SeqCst);
     assert!(tracker.fits(&demand(1)).is_ok());
 }
@@ -219,42 +256,82 @@ async fn nothing_is_admitted_before_the_caches_are_read() {
 #[test]
 fn a_report_tells_what_is_free_kinds_of_nodes_and_storage() {
     let nodes: Vec<String> = (1..=40)
-        .map(|n| NODE.replace("name: one", &format!("name: n{n}")).replace("cpu: '1'", &format!("cpu: '{}'", n.min(36))))
+        .map(|n| {
+            NODE.replace("name: one", &format!("name: n{n}"))
+                .replace("cpu: '1'", &format!("cpu: '{}'", n.min(36)))
+        })
         .collect();
     let world = World::new("");
     world.set(&nodes.iter().map(String::as_str).collect::<Vec<_>>());
     let settings = Settings {
         max_memory: Some(100 * MIB),
         storage: Some(7),
-        reserve: Resources { cpu_millis: 100, ..Resources::default() },
+        reserve: Resources {
+            cpu_millis: 100,
+            ..Resources::default()
+        },
         ..Settings::default()
     };
     let report = world.tracker(settings.clone()).report();
-    assert_eq!(report.free.cpu_millis, (1..=40).map(|n: u64| n.min(36) * 1000 - 100).sum::<u64>());
+    assert_eq!(
+        report.free.cpu_millis,
+        (1..=40).map(|n: u64| n.min(36) * 1000 - 100).sum::<u64>()
+    );
     assert_eq!((report.free.memory, report.storage), (100 * MIB, Some(7)));
     assert_eq!(report.shapes.len(), SHAPES_MAX);
     assert_eq!((report.shapes[0].count, report.shapes[0].free.cpu_millis), (5, 35_900));
     assert_eq!((report.shapes[31].count, report.shapes[31].free.cpu_millis), (1, 4_900));
     assert!(!report.images_may_run_as_root);
 
-    world.set(&[&format!("{NODE}  runtimeHandlers: [{{features: {{userNamespaces: true}}}}]\n")]);
+    world.set(&[&format!(
+        "{NODE}  runtimeHandlers: [{{features: {{userNamespaces: true}}}}]\n"
+    )]);
     assert!(world.tracker(settings.clone()).report().images_may_run_as_root);
-    assert!(!world.tracker(Settings { force_restricted: true, ..settings }).report().images_may_run_as_root);
+    assert!(
+        !world
+            .tracker(Settings {
+                force_restricted: true,
+                ..settings
+            })
+            .report()
+            .images_may_run_as_root
+    );
 }
 
 #[test]
 fn refusals_name_what_blocks() {
-    let tracker = World::new(NODE).tracker(Settings { storage: Some(10 * MIB), ..Settings::default() });
+    let tracker = World::new(NODE).tracker(Settings {
+        storage: Some(10 * MIB),
+        ..Settings::default()
+    });
     let refusals: Vec<_> = [
         demand(2000),
-        Demand { replicas: 2, ..demand(600) },
-        Demand { storage: 11 * MIB, ..demand(1) },
-        Demand { per_replica: Resources { memory: u64::MAX, ..demand(1).per_replica }, ..demand(1) },
+        Demand {
+            replicas: 2,
+            ..demand(600)
+        },
+        Demand {
+            storage: 11 * MIB,
+            ..demand(1)
+        },
+        Demand {
+            per_replica: Resources {
+                memory: u64::MAX,
+                ..demand(1).per_replica
+            },
+            ..demand(1)
+        },
     ]
     .iter()
     .map(|demand| tracker.fits(demand).unwrap_err().to_string())
     .collect();
     let none = World::new(NODE).tracker(Settings::default());
-    let unoffered = none.fits(&Demand { storage: 1, ..demand(1) }).unwrap_err().to_string();
+    let unoffered = none
+        .fits(&Demand {
+            storage: 1,
+            ..demand(1)
+        })
+        .unwrap_err()
+        .to_string();
     insta::assert_yaml_snapshot!((refusals, unoffered));
 }

@@ -33,14 +33,23 @@ fn other_good_texts() {
         (format!("{head}tables: []\n"), None),
         (format!("{head}tables:\n"), None),
         (head.to_owned(), None),
-        (format!("{head}tables: [{{name: a, payment: {{free: {{everyone: true}}}}}}]"), Some(1)),
+        (
+            format!("{head}tables: [{{name: a, payment: {{free: {{everyone: true}}}}}}]"),
+            Some(1),
+        ),
         // Prices may stay in a table while it is free; an explicit false is no second answer.
         (
-            format!("{head}tables: [{{name: a, payment: {{free: {{everyone: false, publishers: ['0x{}']}}}}, perHour: {{cpu: '1'}}, minimum: {{}}}}]", "ab".repeat(20)),
+            format!(
+                "{head}tables: [{{name: a, payment: {{free: {{everyone: false, publishers: ['0x{}']}}}}, perHour: {{cpu: '1'}}, minimum: {{}}}}]",
+                "ab".repeat(20)
+            ),
             Some(1),
         ),
         // YAML's own way not to write a thing twice.
-        (format!("{head}tables:\n- name: a\n  payment: &p {{free: {{everyone: true}}}}\n- name: b\n  payment: *p\n"), Some(2)),
+        (
+            format!("{head}tables:\n- name: a\n  payment: &p {{free: {{everyone: true}}}}\n- name: b\n  payment: *p\n"),
+            Some(2),
+        ),
     ] {
         let parsed = Tables::parse(&text).unwrap_or_else(|error| panic!("{text}\n{error}"));
         assert_eq!(parsed.map(|tables| tables.iter().len()), tables, "{text}");
@@ -67,7 +76,10 @@ fn bad_texts_name_line_and_field() {
         ("decimals: 6", "decimals: 37"),
         ("decimals: 6", "decimals: -1"),
         ("\"0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48\"", "\"0xa0b86991\""),
-        ("\"0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48\"", "\"a0b86991c6218b36c1d19d4a2e9eb0ce3606eb4800\""),
+        (
+            "\"0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48\"",
+            "\"a0b86991c6218b36c1d19d4a2e9eb0ce3606eb4800\"",
+        ),
         ("\"0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48\"", "17"),
         ("cpu: \"0.012\"", "cpu: 0.012"),
         ("cpu: \"0.012\"", "cpu: \"-0.012\""),
@@ -83,16 +95,43 @@ fn bad_texts_name_line_and_field() {
         ("runwayHours: 24", "runwayHours: 8785"),
         ("runwayHours: 24", "runway: 24"),
         ("settlement: \"1.00\"", "settlement: 1"),
-        ("{free: {publishers: [\"0x00000000000000000000000000000000000000Ff\"]}}", "{}"),
-        ("{free: {publishers: [\"0x00000000000000000000000000000000000000Ff\"]}}", "{gratis: {}}"),
-        ("{free: {publishers: [\"0x00000000000000000000000000000000000000Ff\"]}}", "free"),
+        (
+            "{free: {publishers: [\"0x00000000000000000000000000000000000000Ff\"]}}",
+            "{}",
+        ),
+        (
+            "{free: {publishers: [\"0x00000000000000000000000000000000000000Ff\"]}}",
+            "{gratis: {}}",
+        ),
+        (
+            "{free: {publishers: [\"0x00000000000000000000000000000000000000Ff\"]}}",
+            "free",
+        ),
         ("{publishers: [\"0x00000000000000000000000000000000000000Ff\"]}", "{}"),
-        ("{publishers: [\"0x00000000000000000000000000000000000000Ff\"]}", "{everyone: false}"),
-        ("{publishers: [\"0x00000000000000000000000000000000000000Ff\"]}", "{everyone: sure}"),
-        ("{publishers: [\"0x00000000000000000000000000000000000000Ff\"]}", "{everybody: true}"),
-        ("{publishers: [\"0x00000000000000000000000000000000000000Ff\"]}", "{publishers: []}"),
-        ("[\"0x00000000000000000000000000000000000000Ff\"]}", "[\"0x00000000000000000000000000000000000000Ff\"], everyone: true}"),
-        ("[\"0x00000000000000000000000000000000000000Ff\"]", "[\"0x00000000000000000000000000000000000000Ff\", \"0xfg\"]"),
+        (
+            "{publishers: [\"0x00000000000000000000000000000000000000Ff\"]}",
+            "{everyone: false}",
+        ),
+        (
+            "{publishers: [\"0x00000000000000000000000000000000000000Ff\"]}",
+            "{everyone: sure}",
+        ),
+        (
+            "{publishers: [\"0x00000000000000000000000000000000000000Ff\"]}",
+            "{everybody: true}",
+        ),
+        (
+            "{publishers: [\"0x00000000000000000000000000000000000000Ff\"]}",
+            "{publishers: []}",
+        ),
+        (
+            "[\"0x00000000000000000000000000000000000000Ff\"]}",
+            "[\"0x00000000000000000000000000000000000000Ff\"], everyone: true}",
+        ),
+        (
+            "[\"0x00000000000000000000000000000000000000Ff\"]",
+            "[\"0x00000000000000000000000000000000000000Ff\", \"0xfg\"]",
+        ),
         ("publishers: [\"0x", "publishers: [\"0\u{1b}x"),
         ("  payment: {free:", "  payment: {channel: {}, free:"),
         ("- name: friends\n", "- name: friends\n  name: again\n"),
@@ -104,7 +143,9 @@ fn bad_texts_name_line_and_field() {
         .map(|(from, to)| {
             assert!(GOOD.contains(from), "{from}");
             let text = GOOD.replacen(from, to, 1);
-            let error = Tables::parse(&text).err().unwrap_or_else(|| panic!("accepted: {from} -> {to}"));
+            let error = Tables::parse(&text)
+                .err()
+                .unwrap_or_else(|| panic!("accepted: {from} -> {to}"));
             format!("{from:?} -> {to:?}\n  {error}")
         })
         .collect();
@@ -119,11 +160,17 @@ fn sizes_are_bounded() {
         format!("{head}{}", (0..n).map(table).collect::<String>())
     };
     assert!(Tables::parse(&tables(TABLES_MAX)).is_ok());
-    assert_eq!(Tables::parse(&tables(TABLES_MAX + 1)).unwrap_err().to_string(), "line 3, tables: has 33 entries; at most 32");
+    assert_eq!(
+        Tables::parse(&tables(TABLES_MAX + 1)).unwrap_err().to_string(),
+        "line 3, tables: has 33 entries; at most 32"
+    );
 
     let publishers = |n: usize| -> String {
         let listed: Vec<String> = (0..n).map(|i| format!("\"0x{i:040x}\"")).collect();
-        format!("{head}- {{name: a, payment: {{free: {{publishers: [{}]}}}}}}\n", listed.join(", "))
+        format!(
+            "{head}- {{name: a, payment: {{free: {{publishers: [{}]}}}}}}\n",
+            listed.join(", ")
+        )
     };
     assert!(Tables::parse(&publishers(PUBLISHERS_MAX)).is_ok());
     assert_eq!(
@@ -131,14 +178,21 @@ fn sizes_are_bounded() {
         "tables[0].payment.free.publishers"
     );
     let large = format!("{head}# {}\n", "x".repeat(TEXT_MAX));
-    assert!(Tables::parse(&large).unwrap_err().to_string().ends_with("bytes; at most 524288"));
+    assert!(
+        Tables::parse(&large)
+            .unwrap_err()
+            .to_string()
+            .ends_with("bytes; at most 524288")
+    );
 }
 
 #[test]
 fn free_is_free_for_whom_it_says() {
     let (alice, bob) = (Publisher([0; 20]), Publisher([1; 20]));
     let tables = |list: &str| {
-        Tables::parse(&format!("apiVersion: {API_VERSION}\ntables: [{list}]")).unwrap().unwrap()
+        Tables::parse(&format!("apiVersion: {API_VERSION}\ntables: [{list}]"))
+            .unwrap()
+            .unwrap()
     };
     let listed = format!("{{name: listed, payment: {{free: {{publishers: ['{alice}']}}}}}}");
     let all = "{name: all, payment: {free: {everyone: true}}}";
@@ -149,5 +203,8 @@ fn free_is_free_for_whom_it_says() {
     assert_eq!(tables(&format!("{listed}, {all}")).free_for(&alice), allowed("listed"));
     assert_eq!(tables(&format!("{listed}, {all}")).free_for(&bob), allowed("all"));
     let channel_only = GOOD.split("- name: friends").next().unwrap();
-    assert_eq!(Tables::parse(channel_only).unwrap().unwrap().free_for(&alice), FreeAnswer::NoFreeTable);
+    assert_eq!(
+        Tables::parse(channel_only).unwrap().unwrap().free_for(&alice),
+        FreeAnswer::NoFreeTable
+    );
 }
