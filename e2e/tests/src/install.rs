@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     actor::Actor,
-    cluster::{admin, checkout, run},
+    cluster::{admin, checkout, kubectl, run},
     wait::{PATIENCE, within},
 };
 
@@ -19,6 +19,9 @@ pub const RELEASE: &str = "apocryph-provider";
 pub const NAMESPACE: &str = "apocryph-system";
 /// Made by the operator: peer id and addresses.
 pub const PEER_CONFIG: &str = "apocryph-provider-identity";
+
+/// The admin's prices; helm keeps it.
+pub const PRICING: &str = "apocryph-provider-pricing";
 
 /// Values beside `values/base.yaml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +60,11 @@ pub async fn scene(profile: Profile) -> Result<Scene> {
     let mut in_force = IN_FORCE.lock().await;
     if *in_force != Some(profile) {
         *in_force = None;
-        helm_upgrade(profile, &[]).context("helm")?;
+        if profile == Profile::None {
+            first_install()?;
+        } else {
+            helm_upgrade(profile, &[]).context("helm")?;
+        }
         *in_force = Some(profile);
     }
     drop(in_force);
@@ -88,6 +95,15 @@ pub fn helm_upgrade(profile: Profile, more: &[&str]) -> Result<String> {
     run(helm.args(more))
 }
 
+/// As on a cluster that never had it: without values, and without the price table that an earlier install left.
+fn first_install() -> Result<()> {
+    helm_uninstall().context("helm")?;
+    kubectl(&["-n", NAMESPACE, "delete", "configmap", PRICING, "--ignore-not-found"])?;
+    // It announces no internal address by itself, and the tests' node has no other.
+    helm_upgrade(Profile::None, &["--set", "libp2p.announce.internal=true"]).context("helm")?;
+    Ok(())
+}
+
 pub fn helm_uninstall() -> Result<String> {
     run(Command::new("helm").args(["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--timeout", "2m"]))
 }
@@ -113,8 +129,7 @@ pub async fn accepting(provider: &Provider) -> Result<()> {
             tick.tick().await;
             let asked = async {
                 let actor = Actor::connect(provider).await?;
-                let capacity = actor.capacity().await?;
-                anyhow::Ok(capacity.not_accepting)
+                anyhow::Ok(actor.capacity().await?.not_accepting)
             };
             match asked.await {
                 Ok(None) => return Ok(()),

@@ -10,6 +10,7 @@ pub mod filler;
 pub mod http;
 pub mod install;
 pub mod leak;
+pub mod manifests;
 pub mod operator;
 pub mod pods;
 pub mod registry;

@@ -1,51 +1,14 @@
-//! manifests.yaml: manifests and what both doors must say of them.
+//! The table of manifests at the two doors.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use apocryph_proto::{json, v0::pod::Pod};
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject, GroupVersionKind, PostParams},
 };
-use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{cluster::checkout, spec_of::spec_of};
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Row {
-    pub name: String,
-    pub valid: bool,
-    /// Part of the path that the refusal names.
-    #[serde(default)]
-    pub field: Option<String>,
-    #[serde(default)]
-    pub only: Only,
-    /// A manifest in protobuf-JSON.
-    #[serde(default)]
-    pub pod: Option<Value>,
-    /// A spec, for rules that no manifest can break.
-    #[serde(default)]
-    pub spec: Option<Value>,
-    /// The update of `spec` that is judged.
-    #[serde(default)]
-    pub then: Option<Value>,
-}
-
-/// Which door the row is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Only {
-    #[default]
-    Both,
-    Wire,
-    Api,
-}
-
-pub fn rows() -> Result<Vec<Row>> {
-    let text = std::fs::read_to_string(checkout().join("e2e/tests/manifests.yaml"))?;
-    serde_saphyr::from_str(&text).context("manifests.yaml")
-}
+use crate::{manifests::Row, spec_of::spec_of};
 
 /// As the client reads a manifest; Err: what it says of it.
 pub fn parse(pod: &Value) -> Result<Pod, String> {
@@ -75,12 +38,16 @@ pub async fn by_api(admin: &Client, row: &Row) -> Result<Result<(), String>> {
         Err(other) => return Err(other.into()),
     };
     if let (Some(then), Ok(())) = (&row.then, &said) {
-        let mut live = api.get(&name).await?;
-        live.data["spec"] = then.clone();
-        said = match api.replace(&name, &PostParams { dry_run: true, ..PostParams::default() }, &live).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) => Err(status.message.clone()),
-            Err(other) => return Err(other.into()),
+        said = loop {
+            let mut live = api.get(&name).await?;
+            live.data["spec"] = then.clone();
+            match api.replace(&name, &PostParams { dry_run: true, ..PostParams::default() }, &live).await {
+                Ok(_) => break Ok(()),
+                // the operator wrote a status in between
+                Err(kube::Error::Api(status)) if status.is_conflict() => {}
+                Err(kube::Error::Api(status)) => break Err(status.message.clone()),
+                Err(other) => return Err(other.into()),
+            }
         };
     }
     if !dry {

@@ -4,13 +4,11 @@ use anyhow::Result;
 use apocryph_e2e::{
     actor::Actor,
     events,
-    install::{NAMESPACE, Profile, scene},
+    install::{NAMESPACE, PRICING, Profile, scene},
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, api::{Patch, PatchParams}};
 use serde_json::json;
-
-const PRICING: &str = "apocryph-provider-pricing";
 
 #[tokio::test]
 async fn a_bad_edit_keeps_the_last_good_table_and_an_event_names_line_and_field() -> Result<()> {

@@ -4,7 +4,7 @@
 mod a_first_pod;
 mod b_same_request;
 mod c_trouble;
-mod d_table;
+mod d_own_pods;
 mod e_rights;
 mod f_secrets;
 mod g_prices;
@@ -14,6 +14,7 @@ mod p_room;
 mod s_strict;
 mod t_leader;
 mod z_no_values;
+mod z_table;
 
 /// A pod that sleeps: the smallest that runs.
 pub const SLEEPER: &str = "
