@@ -52,6 +52,8 @@ pub struct Request {
     /// The decoded pod encoded again, before defaults, for the TAG. Holds secret values.
     pub encoded: Zeroizing<Vec<u8>>,
     pub after_life: u64,
+    /// Of the session, for log and object.
+    pub request_id: String,
 }
 
 impl std::fmt::Debug for Request {
@@ -155,6 +157,7 @@ impl Admission {
                     terms,
                     pod: pod.clone(),
                     replaces,
+                    request_id: request.request_id.clone(),
                 },
                 hold,
             };

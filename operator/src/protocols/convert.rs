@@ -193,7 +193,12 @@ fn invalid(invalid: Invalid, root: &str) -> Refusal {
 }
 
 /// What admission decides about. `message` decoded, `key` and `offer` from its [`payment`].
-pub fn provision(message: wire::ProvisionPodRequest, key: PodKey, offer: Offer) -> Result<Request, Refusal> {
+pub fn provision(
+    message: wire::ProvisionPodRequest,
+    key: PodKey,
+    offer: Offer,
+    request_id: &str,
+) -> Result<Request, Refusal> {
     let Some(pod) = message.pod else {
         return Err(Refusal::new(Code::InvalidRequest, "no pod is given").field("pod"));
     };
@@ -206,6 +211,7 @@ pub fn provision(message: wire::ProvisionPodRequest, key: PodKey, offer: Offer) 
         manifest,
         encoded,
         after_life: message.after_life,
+        request_id: request_id.to_owned(),
     })
 }
 

@@ -6,7 +6,7 @@ use apocryph_proto::{limits, outcome::Code, protocol, signing, v0::provision_pod
 
 use super::{
     convert::{self, PodReplies, Raw},
-    session::{Exchange, Exchanged, Session},
+    session::{Caller, Exchange, Exchanged, Session},
     status,
 };
 use crate::{
@@ -34,7 +34,7 @@ struct Read {
 impl ProvisionPod {
     /// Step 1: everything that needs no service. What is wrong inside the request is told only under a credential that
     /// holds.
-    fn read(&self, bytes: &[u8], requester: &str) -> Result<Read, Refusal> {
+    fn read(&self, bytes: &[u8], caller: &Caller) -> Result<Read, Refusal> {
         let (envelope, request) = convert::envelope(bytes)?;
         let parsed = convert::request::<ProvisionPodRequest>(&request)
             .and_then(|message| convert::payment(message.payment.as_ref()).map(|payment| (message, payment)));
@@ -48,7 +48,7 @@ impl ProvisionPod {
                 operation: Some(Operation::Provision),
                 pod,
                 provider: &self.provider,
-                requester,
+                requester: &caller.peer,
                 request_hash: signing::request_hash(&request),
                 chain_id,
                 now: convert::now(),
@@ -56,7 +56,7 @@ impl ProvisionPod {
         )?;
         let (message, (key, offer, _)) = parsed?;
         let detach = message.detach;
-        let request = convert::provision(message, key, offer)?;
+        let request = convert::provision(message, key, offer, &caller.request_id)?;
         admission::checks::life(request.after_life)?;
         Ok(Read { request, detach })
     }
@@ -68,7 +68,7 @@ impl Exchange for ProvisionPod {
 
     async fn serve(&self, mut session: Session<PodReplies>) -> Exchanged {
         let raw: Raw = session.read(limits::MESSAGE_MAX).await?;
-        let read = self.read(&raw.0, &session.caller().peer);
+        let read = self.read(&raw.0, session.caller());
         drop(raw);
         let Read { request, detach } = match read {
             Ok(read) => read,
