@@ -111,3 +111,122 @@ pub fn report_data(subject: &str, root: &Hash) -> [u8; 64] {
     field(&mut hasher, root);
     hasher.finalize().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER;
+
+    use super::*;
+
+    /// Leaf data and roots of the trees of 1 to 8 leaves, computed apart (Python's hashlib, by the text of RFC 6962).
+    const DATA: [&[u8]; 8] = [
+        b"",
+        b"\x00",
+        b"\x10",
+        b"\x20\x21",
+        b"\x30\x31",
+        b"@ABC",
+        b"PQRSTUVW",
+        b"`abcdefghijklmno",
+    ];
+    const ROOTS: [&str; 8] = [
+        "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+        "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+        "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+        "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+        "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+        "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+        "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+        "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+    ];
+
+    fn leaves(count: usize) -> Vec<Hash> {
+        (0..count).map(|n| Sha256::digest(n.to_be_bytes()).into()).collect()
+    }
+
+    #[test]
+    fn roots_are_those_of_rfc_6962() {
+        let hashes: Vec<Hash> = DATA
+            .iter()
+            .map(|data| Sha256::new_with_prefix([0]).chain_update(data).finalize().into())
+            .collect();
+        for (count, expected) in (1..).zip(ROOTS) {
+            assert_eq!(
+                HEXLOWER.encode(&root(&hashes[..count]).unwrap()),
+                expected,
+                "{count} leaves"
+            );
+        }
+        assert_eq!(root(&[]), None);
+    }
+
+    #[test]
+    fn each_path_leads_to_the_root_and_to_nothing_else() {
+        for size in 1..=33 {
+            let leaves = leaves(size);
+            let expected = root(&leaves);
+            assert_eq!(path(&leaves, size), None);
+            for index in 0..size {
+                let path = path(&leaves, index).unwrap();
+                let at = |leaf, index, size, path: &[Hash]| root_of_path(leaf, index as u64, size as u64, path);
+                assert_eq!(at(leaves[index], index, size, &path), expected, "{index} of {size}");
+
+                assert_ne!(at([7; 32], index, size, &path), expected, "another leaf");
+                assert_eq!(at(leaves[index], size, size, &path), None, "outside of the tree");
+                let longer = [path.as_slice(), &[[7; 32]]].concat();
+                assert_eq!(at(leaves[index], index, size, &longer), None, "a longer path");
+                for other in (0..size).filter(|other| *other != index) {
+                    assert_ne!(
+                        at(leaves[index], other, size, &path),
+                        expected,
+                        "another place: {other} of {size}"
+                    );
+                }
+                for level in 0..path.len() {
+                    let mut changed = path.clone();
+                    changed[level][31] ^= 1;
+                    assert_ne!(at(leaves[index], index, size, &changed), expected, "a changed path");
+                }
+                if let Some((_, shorter)) = path.split_last() {
+                    assert_eq!(at(leaves[index], index, size, shorter), None, "a shorter path");
+                }
+            }
+        }
+    }
+
+    /// The bytes under the hash, written out: each field with its length before it.
+    #[test]
+    fn leaf_and_report_data_hash_the_fields_with_their_lengths() {
+        let question = Question {
+            protocol: "/p",
+            nonce: &[1, 2],
+            provider: &[3],
+            requester: &[],
+            claims: b"claims",
+        };
+        let mut bytes =
+            b"\x00\x00\x00\x00\x02/p\x00\x00\x00\x02\x01\x02\x00\x00\x00\x01\x03\x00\x00\x00\x00\x00\x00\x00\x20"
+                .to_vec();
+        bytes.extend(Sha256::digest(b"claims"));
+        assert_eq!(leaf(&question), <Hash>::from(Sha256::digest(&bytes)));
+
+        let mut bytes = b"\x00\x00\x00\x12apocryph-attest-v0\x00\x00\x00\x08operator\x00\x00\x00\x20".to_vec();
+        bytes.extend([9; 32]);
+        assert_eq!(
+            report_data("operator", &[9; 32]),
+            <[u8; 64]>::from(Sha512::digest(&bytes))
+        );
+    }
+
+    #[test]
+    fn a_byte_that_moves_from_one_field_to_the_next_changes_the_leaf() {
+        let question = |nonce, provider| Question {
+            protocol: "/p",
+            nonce,
+            provider,
+            requester: b"r",
+            claims: b"c",
+        };
+        assert_ne!(leaf(&question(b"ab", b"c")), leaf(&question(b"a", b"bc")));
+    }
+}

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod manifest;
 pub mod outcome;
 pub mod protocol;
+mod redact;
 pub mod served;
 pub mod signing;
 

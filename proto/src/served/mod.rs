@@ -7,6 +7,8 @@
 
 mod path;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
