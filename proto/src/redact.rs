@@ -125,3 +125,74 @@ impl Debug for Envelope {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v0::{
+        pod::{Image, Pod, Volume, volume::Configuration},
+        provision_pod::ProvisionPodRequest,
+    };
+    use prost::Message;
+
+    #[test]
+    fn no_secret_is_printed_however_deep_it_stands() {
+        let secret = || "s3cr3t".to_owned();
+        let key = || {
+            Some(Key {
+                data: b"s3cr3t".to_vec(),
+            })
+        };
+        let image = Image {
+            key: key(),
+            pull_secret: Some(PullSecret {
+                username: "user".into(),
+                password: secret(),
+            }),
+            ..Default::default()
+        };
+        let container = Container {
+            image: Some(image),
+            env: [("NAME".into(), secret())].into(),
+            ..Default::default()
+        };
+        let contents = SecretConfig {
+            key: key(),
+            contents: b"s3cr3t".to_vec(),
+            contents_string: secret(),
+            ..Default::default()
+        };
+        let volume = Volume {
+            configuration: Some(Configuration::Secret(contents)),
+            ..Default::default()
+        };
+        let pod = Pod {
+            containers: vec![container],
+            volumes: vec![volume],
+            key_pair: Some(KeyPair {
+                private_key: secret(),
+                pub_address: "0x1".into(),
+            }),
+            ..Default::default()
+        };
+        let request = ProvisionPodRequest {
+            pod: Some(pod),
+            ..Default::default()
+        };
+        let envelope = Envelope {
+            request: request.encode_to_vec(),
+            operation: "provision".into(),
+            ..Default::default()
+        };
+
+        // Bytes are printed as text or as a list of numbers.
+        for shown in [format!("{request:?}"), format!("{envelope:?}")] {
+            assert!(
+                !shown.contains("s3cr3t") && !shown.contains("115, 51, 99, 114"),
+                "{shown}"
+            );
+        }
+        assert!(format!("{request:?}").contains("NAME"));
+        assert!(format!("{envelope:?}").contains("provision"));
+    }
+}

@@ -57,8 +57,7 @@ impl Manifest {
         let secrets = secret_bytes(pod);
         let encoded_len = pod.encoded_len();
         if secrets > limits::SECRETS_MAX {
-            return Err(Invalid::new(
-                Code::RequestTooLarge,
+            return Err(Invalid::manifest(
                 "",
                 format!(
                     "the environment values have {secrets} bytes in all; at most {}",
@@ -68,8 +67,7 @@ impl Manifest {
         }
         let plain = encoded_len.saturating_sub(secrets);
         if plain > limits::MANIFEST_MAX {
-            return Err(Invalid::new(
-                Code::RequestTooLarge,
+            return Err(Invalid::manifest(
                 "",
                 format!(
                     "without environment values the manifest has {plain} bytes; at most {}",
@@ -311,6 +309,16 @@ fn env(env: &BTreeMap<String, String>, field: &str) -> Checked<BTreeMap<String, 
                         "{} is not a variable's name; write at most {} letters, digits, `_`, `.` and `-`, a letter or `_` first",
                         quote(name),
                         limits::ENV_NAME_MAX
+                    ),
+                ));
+            }
+            let length = name.len() + 1 + value.len();
+            if length > limits::ENV_VARIABLE_MAX {
+                return Err(Invalid::manifest(
+                    format!("{field}[{name}]"),
+                    format!(
+                        "name and value have {length} bytes; at most {}, more Linux gives to no program",
+                        limits::ENV_VARIABLE_MAX
                     ),
                 ));
             }

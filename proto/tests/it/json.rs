@@ -192,6 +192,13 @@ fn errors_repeat_no_value() {
         "containers: [{env: {A: s3cr3t, A: s3cr3t}}]",
         "containers: [{env: {A: 's3cr3t}}]",
         "containers: [{env: {A: s3cr3t}, extra: s3cr3t}]",
+        "volumes: [{secret: {contents: '*s3cr3t*'}}]",
+        "volumes: [{secret: {contents: {s3cr3t: 1}}}]",
+        "keyPair: {privateKey: s3cr3t, x: 1}",
+        "containers: s3cr3t",
+        "containers: [{ports: [{port: s3cr3t}]}]",
+        "&s3cr3t",
+        "containers: !s3cr3t [s3cr3t",
     ] {
         let error = error(text).to_string();
         assert!(!error.contains("s3cr3t"), "{error}");

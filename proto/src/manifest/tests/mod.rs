@@ -231,11 +231,17 @@ fn volumes_and_mounts_are_bounded() {
 #[test]
 fn secrets_and_the_rest_are_bounded_apart() {
     let mut pod = read(MINIMAL);
-    let half = "s3cr3t".repeat(limits::SECRETS_MAX / 2 / 6);
-    pod.containers[0].env = [("A".into(), half.clone()), ("B".into(), half)].into();
+    // Eight values of 96 KiB.
+    pod.containers[0].env = (0..8).map(|n| (format!("V{n}"), "s3cr3t".repeat(16 << 10))).collect();
     assert!(Manifest::parse(&pod).is_ok());
-    pod.containers[0].env.insert("C".into(), "x".into());
-    assert_invalid(&pod, Code::RequestTooLarge, "", "786433 bytes");
+    pod.containers[0].env.insert("W".into(), "x".into());
+    assert_invalid(
+        &pod,
+        Code::InvalidManifest,
+        "",
+        "the environment values have 786433 bytes",
+    );
+    assert_eq!(Manifest::parse(&pod).unwrap_err().field_in_request(), "pod");
 
     // 63 words below, 64 above; the environment does not count.
     let mut pod = read(MINIMAL);
@@ -243,7 +249,23 @@ fn secrets_and_the_rest_are_bounded_apart() {
     pod.containers[0].command = vec!["x".repeat(limits::WORD_MAX); 63];
     assert!(Manifest::parse(&pod).is_ok());
     pod.containers[0].command.push("x".repeat(limits::WORD_MAX));
-    assert_invalid(&pod, Code::RequestTooLarge, "", "without environment values");
+    assert_invalid(&pod, Code::InvalidManifest, "", "without environment values");
+}
+
+#[test]
+fn one_variable_is_no_longer_than_linux_takes() {
+    let mut pod = read(MINIMAL);
+    pod.containers[0].env = [("NAME".into(), "x".repeat(limits::ENV_VARIABLE_MAX - 5))].into();
+    assert!(Manifest::parse(&pod).is_ok());
+    pod.containers[0].env = [("NAME".into(), "x".repeat(limits::ENV_VARIABLE_MAX - 4))].into();
+    assert_invalid(
+        &pod,
+        Code::InvalidManifest,
+        "containers[0].env[NAME]",
+        "131072 bytes; at most 131071",
+    );
+    let invalid = Manifest::parse(&pod).unwrap_err();
+    assert_eq!(invalid.field_in_request(), "pod.containers[0].env[NAME]");
 }
 
 #[test]

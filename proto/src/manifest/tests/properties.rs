@@ -1,10 +1,14 @@
 //! What holds for any input: exact quantities, rules that agree with their patterns, no pod that breaks the parser.
 
 use proptest::{collection::vec, option, prelude::*, test_runner::TestRunner};
+use prost::Message;
 use regex::Regex;
 
 use super::super::*;
-use crate::v0::pod::{self, Resource, resource::Quantity as Amount};
+use crate::{
+    descriptors, served,
+    v0::pod::{self, Resource, resource::Quantity as Amount},
+};
 
 // ---- quantities
 
@@ -246,6 +250,15 @@ proptest! {
                 prop_assert_eq!(again, manifest);
             }
             Err(invalid) => prop_assert!(!invalid.message.is_empty()),
+        }
+    }
+
+    #[test]
+    fn parser_and_table_do_not_disagree(pod in any_pod()) {
+        let checked = served::check(descriptors::message("pod.Pod").unwrap(), &pod.encode_to_vec());
+        if let Err(refused) = checked {
+            let invalid = Manifest::parse(&pod).unwrap_err();
+            prop_assert_eq!((invalid.code, invalid.field), (refused.code, refused.field));
         }
     }
 }
