@@ -2,9 +2,7 @@
 //! provider, these claims. What the evidence itself proves is a second question, answered by [`Attested::accepted`].
 
 use apocryph_proto::{
-    binding,
-    limits,
-    protocol,
+    binding, limits, protocol,
     v0::{
         attest::{self as wire, AttestReply, AttestRequest, AttestResponse, ProviderClaims},
         provisioning_capacity::CapacityResponse,
@@ -98,7 +96,11 @@ impl Attested {
         if !self.evidence.iter().any(|e| e.subject == OPERATOR) {
             reasons.push(format!("nothing is said about the {OPERATOR}"));
         }
-        if reasons.is_empty() { Ok(()) } else { Err(NotAccepted(reasons)) }
+        if reasons.is_empty() {
+            Ok(())
+        } else {
+            Err(NotAccepted(reasons))
+        }
     }
 }
 
@@ -106,7 +108,7 @@ impl Evidence {
     fn why_not(&self) -> String {
         match &self.kind {
             Kind::None { reason } if reason.is_empty() => format!("{}: no evidence", self.subject),
-            Kind::None { reason } => format!("{}: no evidence, {reason}", self.subject),
+            Kind::None { reason } => format!("{}: no evidence ({reason})", self.subject),
             Kind::Unverifiable { kind } => format!("{}: this client cannot verify {kind}", self.subject),
         }
     }
@@ -116,7 +118,10 @@ impl Evidence {
 pub async fn attest(connection: &Connection, want_capacity: bool) -> Result<Attested, AttestError> {
     let mut nonce = [0; NONCE_LEN];
     OsRng.fill_bytes(&mut nonce);
-    let request = AttestRequest { nonce: nonce.to_vec(), want_capacity };
+    let request = AttestRequest {
+        nonce: nonce.to_vec(),
+        want_capacity,
+    };
     let reply: AttestReply = exchange(connection, protocol::ATTEST, request).await?;
     verify(reply, &nonce, connection.provider(), connection.requester())
 }
@@ -143,21 +148,32 @@ pub fn verify(reply: AttestReply, nonce: &[u8], provider: PeerId, requester: Pee
     Ok(Attested {
         claims: claims(&response.claims)?,
         evidence: evidence(response.evidence, &root)?,
-        not_proven: response.not_proven.iter().take(LIST_MAX).map(|w| printable(w)).collect(),
+        not_proven: response
+            .not_proven
+            .iter()
+            .take(LIST_MAX)
+            .map(|w| printable(w))
+            .collect(),
         capacity: response.capacity,
     })
 }
 
 fn root(response: &AttestResponse, leaf: binding::Hash) -> Result<binding::Hash, AttestError> {
     if response.path.len() > PATH_MAX {
-        return Err(AttestError::Malformed { field: "path", reason: "longer than any tree is high" });
+        return Err(AttestError::Malformed {
+            field: "path",
+            reason: "longer than any tree is high",
+        });
     }
     let path: Vec<binding::Hash> = response
         .path
         .iter()
         .map(|hash| hash.as_slice().try_into())
         .collect::<Result<_, _>>()
-        .map_err(|_| AttestError::Malformed { field: "path", reason: "a hash has 32 bytes" })?;
+        .map_err(|_| AttestError::Malformed {
+            field: "path",
+            reason: "a hash has 32 bytes",
+        })?;
     binding::root_of_path(leaf, response.leaf_index, response.tree_size, &path).ok_or(AttestError::NoRoot)
 }
 
@@ -165,10 +181,17 @@ fn claims(encoded: &[u8]) -> Result<Claims, AttestError> {
     let malformed = |field, reason| AttestError::Malformed { field, reason };
     let claims = ProviderClaims::decode(encoded).map_err(|_| malformed("claims", "not a ProviderClaims message"))?;
     Ok(Claims {
-        sealing_key: claims.sealing_key.try_into().map_err(|_| malformed("sealingKey", "an X25519 key has 32 bytes"))?,
+        sealing_key: claims
+            .sealing_key
+            .try_into()
+            .map_err(|_| malformed("sealingKey", "an X25519 key has 32 bytes"))?,
         payment_address: match claims.payment_address.as_slice() {
             [] => None,
-            bytes => Some(bytes.try_into().map_err(|_| malformed("paymentAddress", "an address has 20 bytes"))?),
+            bytes => Some(
+                bytes
+                    .try_into()
+                    .map_err(|_| malformed("paymentAddress", "an address has 20 bytes"))?,
+            ),
         },
         image_id: printable(&claims.image_id),
         policies_hash: match claims.policies_hash.len() {
@@ -182,7 +205,10 @@ fn claims(encoded: &[u8]) -> Result<Claims, AttestError> {
 /// Every entry, also of kind NONE, must be bound to the root that our leaf is under.
 fn evidence(list: Vec<wire::Evidence>, root: &binding::Hash) -> Result<Vec<Evidence>, AttestError> {
     if list.len() > LIST_MAX {
-        return Err(AttestError::Malformed { field: "evidence", reason: "too many subjects" });
+        return Err(AttestError::Malformed {
+            field: "evidence",
+            reason: "too many subjects",
+        });
     }
     let mut found: Vec<Evidence> = Vec::with_capacity(list.len());
     for entry in list {
@@ -191,12 +217,21 @@ fn evidence(list: Vec<wire::Evidence>, root: &binding::Hash) -> Result<Vec<Evide
             return Err(AttestError::OtherReportData { subject });
         }
         if found.iter().any(|other| other.subject == subject) {
-            return Err(AttestError::Malformed { field: "evidence", reason: "one subject stands in it twice" });
+            return Err(AttestError::Malformed {
+                field: "evidence",
+                reason: "one subject stands in it twice",
+            });
         }
         let kind = match wire::evidence::Kind::try_from(entry.kind) {
-            Ok(wire::evidence::Kind::None) => Kind::None { reason: printable(&entry.reason) },
-            Ok(kind) => Kind::Unverifiable { kind: kind.as_str_name().to_owned() },
-            Err(_) => Kind::Unverifiable { kind: format!("evidence of kind {}", entry.kind) },
+            Ok(wire::evidence::Kind::None) => Kind::None {
+                reason: printable(&entry.reason),
+            },
+            Ok(kind) => Kind::Unverifiable {
+                kind: kind.as_str_name().to_owned(),
+            },
+            Err(_) => Kind::Unverifiable {
+                kind: format!("evidence of kind {}", entry.kind),
+            },
         };
         found.push(Evidence { subject, kind });
     }
@@ -216,8 +251,13 @@ mod tests {
         }
         .encode_to_vec();
         let (provider, requester) = (provider.to_bytes(), requester.to_bytes());
-        let question =
-            binding::Question { protocol: protocol::ATTEST, nonce, provider: &provider, requester: &requester, claims: &claims };
+        let question = binding::Question {
+            protocol: protocol::ATTEST,
+            nonce,
+            provider: &provider,
+            requester: &requester,
+            claims: &claims,
+        };
         let mine = binding::leaf(&question);
         let mut leaves: Vec<binding::Hash> = (0..others).map(|n| [n; 32]).collect();
         let index = leaves.len() / 2;
@@ -235,16 +275,24 @@ mod tests {
             leaf: mine.to_vec(),
             leaf_index: index as u64,
             tree_size: leaves.len() as u64,
-            path: binding::path(&leaves, index).unwrap().iter().map(|h| h.to_vec()).collect(),
+            path: binding::path(&leaves, index)
+                .unwrap()
+                .iter()
+                .map(|h| h.to_vec())
+                .collect(),
             evidence: vec![entry("operator"), entry("node/one")],
             not_proven: vec!["operator-code".into()],
             capacity: None,
         };
-        AttestReply { message: Some(wire::attest_reply::Message::Attestation(response)) }
+        AttestReply {
+            message: Some(wire::attest_reply::Message::Attestation(response)),
+        }
     }
 
     fn change(mut reply: AttestReply, edit: impl FnOnce(&mut AttestResponse)) -> AttestReply {
-        let Some(wire::attest_reply::Message::Attestation(response)) = &mut reply.message else { unreachable!() };
+        let Some(wire::attest_reply::Message::Attestation(response)) = &mut reply.message else {
+            unreachable!()
+        };
         edit(response);
         reply
     }
@@ -256,7 +304,13 @@ mod tests {
             let attested = verify(answer(&[1; 32], provider, me, others), &[1; 32], provider, me).unwrap();
             assert_eq!(attested.claims.sealing_key, [7; 32]);
             let NotAccepted(reasons) = attested.accepted().unwrap_err();
-            assert_eq!(reasons, ["operator: no evidence, there is no hardware", "node/one: no evidence, there is no hardware"]);
+            assert_eq!(
+                reasons,
+                [
+                    "operator: no evidence (there is no hardware)",
+                    "node/one: no evidence (there is no hardware)"
+                ]
+            );
         }
     }
 
@@ -268,9 +322,18 @@ mod tests {
         let relayed_to_me = verify(answer(&[1; 32], provider, other, 3), &[1; 32], provider, me);
         let relayed_from_another = verify(answer(&[1; 32], other, me, 3), &[1; 32], provider, me);
         let other_claims = change(reply(), |r| {
-            r.claims = ProviderClaims { sealing_key: vec![8; 32], ..ProviderClaims::default() }.encode_to_vec();
+            r.claims = ProviderClaims {
+                sealing_key: vec![8; 32],
+                ..ProviderClaims::default()
+            }
+            .encode_to_vec();
         });
-        for result in [replayed, relayed_to_me, relayed_from_another, verify(other_claims, &[1; 32], provider, me)] {
+        for result in [
+            replayed,
+            relayed_to_me,
+            relayed_from_another,
+            verify(other_claims, &[1; 32], provider, me),
+        ] {
             assert!(matches!(result, Err(AttestError::OtherQuestion)), "{result:?}");
         }
     }
@@ -282,15 +345,33 @@ mod tests {
             verify(change(answer(&[1; 32], provider, me, 3), edit), &[1; 32], provider, me).unwrap_err()
         };
         assert!(matches!(check(|r| r.leaf[0] ^= 1), AttestError::OtherQuestion));
-        assert!(matches!(check(|r| r.path[0] = vec![0; 32]), AttestError::OtherReportData { .. }));
-        assert!(matches!(check(|r| r.path[0].truncate(31)), AttestError::Malformed { field: "path", .. }));
-        assert!(matches!(check(|r| r.path = vec![vec![0; 32]; 65]), AttestError::Malformed { field: "path", .. }));
+        assert!(matches!(
+            check(|r| r.path[0] = vec![0xee; 32]),
+            AttestError::OtherReportData { .. }
+        ));
+        assert!(matches!(
+            check(|r| r.path[0].truncate(31)),
+            AttestError::Malformed { field: "path", .. }
+        ));
+        assert!(matches!(
+            check(|r| r.path = vec![vec![0; 32]; 65]),
+            AttestError::Malformed { field: "path", .. }
+        ));
         assert!(matches!(check(|r| drop(r.path.pop())), AttestError::NoRoot));
         assert!(matches!(check(|r| r.leaf_index = 4), AttestError::NoRoot));
         assert!(matches!(check(|r| r.tree_size = 0), AttestError::NoRoot));
-        assert!(matches!(check(|r| r.evidence[1].report_data[0] ^= 1), AttestError::OtherReportData { .. }));
-        assert!(matches!(check(|r| r.evidence[1].subject = "node/two".into()), AttestError::OtherReportData { .. }));
-        assert!(matches!(check(|r| r.evidence[1] = r.evidence[0].clone()), AttestError::Malformed { field: "evidence", .. }));
+        assert!(matches!(
+            check(|r| r.evidence[1].report_data[0] ^= 1),
+            AttestError::OtherReportData { .. }
+        ));
+        assert!(matches!(
+            check(|r| r.evidence[1].subject = "node/two".into()),
+            AttestError::OtherReportData { .. }
+        ));
+        assert!(matches!(
+            check(|r| r.evidence[1] = r.evidence[0].clone()),
+            AttestError::Malformed { field: "evidence", .. }
+        ));
     }
 
     #[test]
@@ -298,21 +379,57 @@ mod tests {
         let (provider, me) = (PeerId::random(), PeerId::random());
         let reasons = |edit: fn(&mut AttestResponse)| {
             let reply = change(answer(&[1; 32], provider, me, 0), edit);
-            verify(reply, &[1; 32], provider, me).unwrap().accepted().unwrap_err().0.join("; ")
+            verify(reply, &[1; 32], provider, me)
+                .unwrap()
+                .accepted()
+                .unwrap_err()
+                .0
+                .join("; ")
         };
         assert_eq!(reasons(|r| r.evidence.clear()), "nothing is said about the operator");
-        assert!(reasons(|r| r.evidence[0].kind = wire::evidence::Kind::SevSnp.into()).contains("cannot verify SEV_SNP"));
+        assert!(
+            reasons(|r| r.evidence[0].kind = wire::evidence::Kind::SevSnp.into()).contains("cannot verify SEV_SNP")
+        );
         assert!(reasons(|r| r.evidence[0].kind = 77).contains("cannot verify evidence of kind 77"));
     }
 
     #[test]
     fn claims_of_the_wrong_size_are_named() {
         let encoded = |claims: ProviderClaims| super::claims(&claims.encode_to_vec());
-        let short = ProviderClaims { sealing_key: vec![1; 31], ..ProviderClaims::default() };
-        assert!(matches!(encoded(short), Err(AttestError::Malformed { field: "sealingKey", .. })));
-        let address = ProviderClaims { sealing_key: vec![1; 32], payment_address: vec![1; 19], ..ProviderClaims::default() };
-        assert!(matches!(encoded(address), Err(AttestError::Malformed { field: "paymentAddress", .. })));
-        let hash = ProviderClaims { sealing_key: vec![1; 32], policies_hash: vec![1; 31], ..ProviderClaims::default() };
-        assert!(matches!(encoded(hash), Err(AttestError::Malformed { field: "policiesHash", .. })));
+        let short = ProviderClaims {
+            sealing_key: vec![1; 31],
+            ..ProviderClaims::default()
+        };
+        assert!(matches!(
+            encoded(short),
+            Err(AttestError::Malformed {
+                field: "sealingKey",
+                ..
+            })
+        ));
+        let address = ProviderClaims {
+            sealing_key: vec![1; 32],
+            payment_address: vec![1; 19],
+            ..ProviderClaims::default()
+        };
+        assert!(matches!(
+            encoded(address),
+            Err(AttestError::Malformed {
+                field: "paymentAddress",
+                ..
+            })
+        ));
+        let hash = ProviderClaims {
+            sealing_key: vec![1; 32],
+            policies_hash: vec![1; 31],
+            ..ProviderClaims::default()
+        };
+        assert!(matches!(
+            encoded(hash),
+            Err(AttestError::Malformed {
+                field: "policiesHash",
+                ..
+            })
+        ));
     }
 }

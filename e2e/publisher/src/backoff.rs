@@ -16,7 +16,10 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Backoff {
-        Backoff { first: Duration::from_millis(500), most: Duration::from_secs(30) }
+        Backoff {
+            first: Duration::from_millis(500),
+            most: Duration::from_secs(30),
+        }
     }
 }
 
@@ -31,7 +34,11 @@ impl Backoff {
     /// The same, but not before `retry_after` seconds (0: as the client likes), jitter on top.
     pub fn delay_at_least(&self, failures: u32, retry_after: u32) -> Duration {
         let asked = Duration::from_secs(retry_after.into()).min(RETRY_AFTER_MAX);
-        if asked.is_zero() { self.delay(failures) } else { asked + self.delay(1) }
+        if asked.is_zero() {
+            self.delay(failures)
+        } else {
+            asked + self.delay(1)
+        }
     }
 }
 
@@ -41,16 +48,25 @@ mod tests {
 
     #[test]
     fn grows_within_bounds_and_never_overflows() {
-        let backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(30) };
+        let backoff = Backoff {
+            first: Duration::from_secs(1),
+            most: Duration::from_secs(30),
+        };
         for (failures, whole) in [(0, 1), (1, 1), (2, 2), (3, 4), (5, 16), (6, 30), (u32::MAX, 30)] {
             let delay = backoff.delay(failures);
-            assert!(delay <= Duration::from_secs(whole) && delay >= Duration::from_millis(500 * whole), "{failures}: {delay:?}");
+            assert!(
+                delay <= Duration::from_secs(whole) && delay >= Duration::from_millis(500 * whole),
+                "{failures}: {delay:?}"
+            );
         }
     }
 
     #[test]
     fn a_providers_wish_is_honoured_up_to_a_bound() {
-        let backoff = Backoff { first: Duration::ZERO, most: Duration::ZERO };
+        let backoff = Backoff {
+            first: Duration::ZERO,
+            most: Duration::ZERO,
+        };
         assert_eq!(backoff.delay_at_least(1, 7), Duration::from_secs(7));
         assert_eq!(backoff.delay_at_least(1, u32::MAX), RETRY_AFTER_MAX);
         assert_eq!(backoff.delay_at_least(9, 0), Duration::ZERO);

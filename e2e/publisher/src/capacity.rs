@@ -24,7 +24,10 @@ pub enum CapacityError {
 
 /// `wanted`: what one pod would need in all; may be empty.
 pub async fn capacity(connection: &Connection, wanted: Vec<Resource>) -> Result<CapacityResponse, CapacityError> {
-    let request = CapacityRequest { resources: wanted, requirements: None };
+    let request = CapacityRequest {
+        resources: wanted,
+        requirements: None,
+    };
     let reply: CapacityReply = exchange(connection, protocol::PROVISIONING_CAPACITY, request).await?;
     match reply.message {
         Some(wire::capacity_reply::Message::Capacity(capacity)) => Ok(capacity),

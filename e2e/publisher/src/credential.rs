@@ -2,10 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use apocryph_proto::{
-    signing,
-    v0::signing::Envelope,
-};
+use apocryph_proto::{signing, v0::signing::Envelope};
 use libp2p::PeerId;
 
 use crate::{key::PublisherKey, pod_id::PodId};
@@ -68,7 +65,10 @@ pub fn sign(key: &PublisherKey, envelope: &Envelope) -> Result<[u8; signing::SIG
         expiresAt: envelope.expires_at,
         afterGeneration: envelope.after_generation,
     };
-    Ok(signing::sign(signing::digest(&message, envelope.chain_id), key.signing_key())?)
+    Ok(signing::sign(
+        signing::digest(&message, envelope.chain_id),
+        key.signing_key(),
+    )?)
 }
 
 /// Unix seconds; 0 when the clock stands before 1970.
@@ -83,8 +83,16 @@ mod tests {
     #[test]
     fn the_signature_speaks_for_the_publisher_and_covers_every_field() {
         let key = PublisherKey::random();
-        let parties = Parties { provider: PeerId::random(), requester: PeerId::random() };
-        let request = Request { operation: "watch", pod_id: PodId::random(), bytes: b"bytes", chain_id: 0 };
+        let parties = Parties {
+            provider: PeerId::random(),
+            requester: PeerId::random(),
+        };
+        let request = Request {
+            operation: "watch",
+            pod_id: PodId::random(),
+            bytes: b"bytes",
+            chain_id: 0,
+        };
         let signed = envelope(&key, request, parties, 1_000).unwrap();
         assert_eq!((signed.issued_at, signed.expires_at), (1_000, 1_300));
         assert_eq!(signed.request_hash, signing::request_hash(b"bytes"));

@@ -35,7 +35,10 @@ impl Goal for Deleting {
         Ask {
             operation: "delete",
             protocol: protocol::MANAGE_POD,
-            bytes: ManagePodRequest { operation: Some(Operation::Delete(Delete { life: self.life })) }.encode_to_vec(),
+            bytes: ManagePodRequest {
+                operation: Some(Operation::Delete(Delete { life: self.life })),
+            }
+            .encode_to_vec(),
             chain_id: self.chain_id,
             // Nothing in it is secret.
             attest: false,

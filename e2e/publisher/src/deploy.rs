@@ -50,7 +50,14 @@ pub struct Deployment {
 
 impl Deployment {
     /// A free pod (no payment channel); `after_life`: the ended life it follows, 0 for none.
-    pub fn free(pod: Pod, pod_id: PodId, key: &PublisherKey, provider: &Provider, after_life: u64, detach: bool) -> Deployment {
+    pub fn free(
+        pod: Pod,
+        pod_id: PodId,
+        key: &PublisherKey,
+        provider: &Provider,
+        after_life: u64,
+        detach: bool,
+    ) -> Deployment {
         let request = ProvisionPodRequest {
             pod: Some(pod),
             payment: Some(PaymentChannel {
@@ -80,7 +87,9 @@ impl Deployment {
 
     /// As it was left; `None`: nothing is remembered of it.
     pub fn load(store: &Store, key: &PublisherKey, pod: PodId) -> Result<Option<Deployment>, Error> {
-        let Some(saved) = store.load(key, pod)? else { return Ok(None) };
+        let Some(saved) = store.load(key, pod)? else {
+            return Ok(None);
+        };
         let provider = Provider::parse(&saved.provider)?;
         Ok(Some(Deployment { pod, provider, saved }))
     }
@@ -97,7 +106,12 @@ impl Deployment {
     pub fn set_addresses(&mut self, provider: &Provider) -> Result<(), Error> {
         if provider.peer() != self.provider.peer() {
             return Err(Error::usage(
-                format!("pod {} was sent to provider {}, not to {}", self.pod, self.provider.peer(), provider.peer()),
+                format!(
+                    "pod {} was sent to provider {}, not to {}",
+                    self.pod,
+                    self.provider.peer(),
+                    provider.peer()
+                ),
                 "Leave --provider out, or deploy under another pod id.",
             ));
         }
@@ -142,8 +156,12 @@ impl Deployment {
 
     /// A new request for the life after `ended`: what is sent next starts the pod anew, with empty volumes.
     pub fn restart(&mut self, ended: u64) -> Result<(), Error> {
-        let mut request = ProvisionPodRequest::decode(self.request())
-            .map_err(|_| Error::usage("the remembered request cannot be read", "Deploy the manifest under another pod id."))?;
+        let mut request = ProvisionPodRequest::decode(self.request()).map_err(|_| {
+            Error::usage(
+                "the remembered request cannot be read",
+                "Deploy the manifest under another pod id.",
+            )
+        })?;
         request.after_life = ended;
         self.saved.request = request.encode_to_vec();
         self.saved.life = ended.saturating_add(1);
@@ -154,13 +172,21 @@ impl Deployment {
     /// The newest life that is known to have been: it has ended if the provider knows nothing of the pod any more.
     fn known_life(&self) -> u64 {
         let asked_after = self.saved.life.saturating_sub(1);
-        let lived = if self.saved.accepted { self.saved.life } else { asked_after };
+        let lived = if self.saved.accepted {
+            self.saved.life
+        } else {
+            asked_after
+        };
         self.saved.ended.as_ref().map_or(lived, |end| end.life.max(lived))
     }
 
     /// Takes note of an end that was reported elsewhere (watch, delete).
     pub fn note_end(&mut self, ended: &Ended, store: &Store, key: &PublisherKey) -> Result<(), StateError> {
-        self.saved.ended = Some(SavedEnd { life: ended.life, code: ended.code.text.clone(), at: ended.at });
+        self.saved.ended = Some(SavedEnd {
+            life: ended.life,
+            code: ended.code.text.clone(),
+            at: ended.at,
+        });
         self.save(Some(store), key)
     }
 
@@ -191,18 +217,29 @@ pub async fn deploy(
 ) -> Result<Reached, Error> {
     // Before the first byte is sent: whatever happens from here on, the same request can be sent again.
     deployment.save(store, link.key)?;
-    follow(link, &mut Deploying { deployment, key: link.key, store, options, alive: false }, on).await
+    follow(
+        link,
+        &mut Deploying {
+            deployment,
+            key: link.key,
+            store,
+            options,
+            alive: false,
+        },
+        on,
+    )
+    .await
 }
 
 /// Learns from the provider which life has ended, and makes the request for the one after it; waits while an end is being
 /// carried out. Errors when the pod has not ended.
-pub async fn restart(
-    link: Link<'_>,
-    deployment: &mut Deployment,
-    on: Listener<'_>,
-) -> Result<u64, Error> {
+pub async fn restart(link: Link<'_>, deployment: &mut Deployment, on: Listener<'_>) -> Result<u64, Error> {
     let known = deployment.known_life();
-    let goal = &mut Learning { pod: deployment.pod, chain_id: deployment.saved.chain_id, known };
+    let goal = &mut Learning {
+        pod: deployment.pod,
+        chain_id: deployment.saved.chain_id,
+        known,
+    };
     let ended = follow(link, goal, on).await?;
     deployment.restart(ended)?;
     Ok(ended)
@@ -231,7 +268,10 @@ impl Deploying<'_> {
     fn accepted(&mut self, status: &Status) -> Result<(), Error> {
         let saved = &mut self.deployment.saved;
         if saved.accepted && saved.life != status.life {
-            let message = format!("life {} of the pod has ended, the provider tells of life {}", saved.life, status.life);
+            let message = format!(
+                "life {} of the pod has ended, the provider tells of life {}",
+                saved.life, status.life
+            );
             return Err(Error::Refused(Refusal {
                 remedy: "Somebody started it anew with your key; `apocryph watch POD` follows that life.".into(),
                 ..Refusal::new(Code::OtherLife, message)
@@ -258,7 +298,10 @@ impl Goal for Deploying<'_> {
     fn ask(&self) -> Ask {
         let saved = &self.deployment.saved;
         if saved.accepted {
-            return Ask { attest: true, ..watch::ask(saved.chain_id) };
+            return Ask {
+                attest: true,
+                ..watch::ask(saved.chain_id)
+            };
         }
         Ask {
             operation: "provision",
@@ -314,7 +357,10 @@ impl Goal for Learning {
             Phase::Ending => Ok(None),
             _ => Err(Error::Refused(Refusal {
                 remedy: "Nothing was changed. End it first with `apocryph delete POD`.".into(),
-                ..Refusal::new(Code::OtherLife, format!("life {} of the pod has not ended", status.life))
+                ..Refusal::new(
+                    Code::OtherLife,
+                    format!("life {} of the pod has not ended", status.life),
+                )
             })),
         }
     }

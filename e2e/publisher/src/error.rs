@@ -135,7 +135,14 @@ impl Ended {
     /// A refusal `ended` says which life ended and why.
     pub(crate) fn from_refusal(refusal: &Refusal, already: bool) -> Option<Ended> {
         let EndedLife { life, code, at } = refusal.ended.clone().filter(|_| refusal.code.is(Code::Ended))?;
-        Some(Ended { life, code, at, message: refusal.message.clone(), remedy: refusal.remedy.clone(), already })
+        Some(Ended {
+            life,
+            code,
+            at,
+            message: refusal.message.clone(),
+            remedy: refusal.remedy.clone(),
+            already,
+        })
     }
 
     /// The publisher's own delete is the one end that was asked for.
@@ -177,7 +184,11 @@ pub enum Error {
     #[error("life {} of the pod {}: {}", .0.life, if .0.already { "had ended already" } else { "ended" }, .0.message)]
     Ended(Ended),
     #[error("out of time after {} s; {waiting_for}", after.as_secs())]
-    Timeout { after: Duration, waiting_for: String, last: Option<Box<Status>> },
+    Timeout {
+        after: Duration,
+        waiting_for: String,
+        last: Option<Box<Status>>,
+    },
     #[error("{message}")]
     Usage { message: String, remedy: String },
     #[error("the output could not be written: {0}")]
@@ -187,13 +198,20 @@ pub enum Error {
 }
 
 fn refusal_text(refusal: &Refusal) -> String {
-    let field = if refusal.field.is_empty() { String::new() } else { format!("{}: ", refusal.field) };
+    let field = if refusal.field.is_empty() {
+        String::new()
+    } else {
+        format!("{}: ", refusal.field)
+    };
     format!("{field}{}", refusal.message)
 }
 
 impl Error {
     pub fn usage(message: impl Into<String>, remedy: impl Into<String>) -> Error {
-        Error::Usage { message: message.into(), remedy: remedy.into() }
+        Error::Usage {
+            message: message.into(),
+            remedy: remedy.into(),
+        }
     }
 
     /// The provider's refusal, where this is one.
@@ -293,12 +311,14 @@ impl Error {
         match self {
             Error::Key(_) | Error::Provider(_) | Error::Usage { .. } => Exit::Usage,
             Error::Manifest(error) => error.exit(),
-            Error::State(StateError::Unknown(..) | StateError::Ambiguous(..) | StateError::NotAPodId(_) | StateError::NoHome) => {
-                Exit::Usage
-            }
+            Error::State(
+                StateError::Unknown(..) | StateError::Ambiguous(..) | StateError::NotAPodId(_) | StateError::NoHome,
+            ) => Exit::Usage,
             Error::State(_) | Error::Sign(_) | Error::Output(_) | Error::Refused(_) => Exit::Failure,
             Error::Session(SessionError::Unsendable(_)) => Exit::Invalid,
-            Error::Net(_) | Error::Session(_) | Error::Capacity(_) | Error::Attest(AttestError::Session(_)) => Exit::Unreachable,
+            Error::Net(_) | Error::Session(_) | Error::Capacity(_) | Error::Attest(AttestError::Session(_)) => {
+                Exit::Unreachable
+            }
             Error::Attest(_) | Error::NotAttested(_) => Exit::NotAttested,
             Error::Trouble(_) => Exit::Trouble,
             Error::Ended(Ended { already: true, .. }) => Exit::Conflict,
@@ -349,7 +369,10 @@ mod tests {
         ] {
             assert_eq!(exit(code), expected, "{code}");
         }
-        let from_the_future = Refusal { code: Outcome::new("from_the_future"), ..Refusal::new(Code::Busy, "x") };
+        let from_the_future = Refusal {
+            code: Outcome::new("from_the_future"),
+            ..Refusal::new(Code::Busy, "x")
+        };
         assert_eq!(Error::Refused(from_the_future).exit(), Exit::Failure);
     }
 
@@ -363,7 +386,11 @@ mod tests {
             at: 0,
             already,
         };
-        let timeout = |last| Error::Timeout { after: Duration::from_secs(1), waiting_for: String::new(), last };
+        let timeout = |last| Error::Timeout {
+            after: Duration::from_secs(1),
+            waiting_for: String::new(),
+            last,
+        };
         let image = || Box::new(status(Phase::Pulling, Code::ImageNotFound));
         for (error, expected) in [
             (Error::Key(KeyError::Missing("key".into())), 2),
@@ -392,8 +419,14 @@ mod tests {
     fn a_refusal_names_its_field_and_when_to_come_back() {
         let mut refusal = Refusal::new(Code::InvalidManifest, "must not be empty");
         refusal.field = "pod.containers[0].name".into();
-        assert_eq!(Error::Refused(refusal).to_string(), "pod.containers[0].name: must not be empty");
-        let busy = Refusal { retry_after: 5, ..Refusal::new(Code::Busy, "too many") };
+        assert_eq!(
+            Error::Refused(refusal).to_string(),
+            "pod.containers[0].name: must not be empty"
+        );
+        let busy = Refusal {
+            retry_after: 5,
+            ..Refusal::new(Code::Busy, "too many")
+        };
         assert_eq!(Error::Refused(busy).remedy(), "Try again in 5 s.");
     }
 }

@@ -66,9 +66,17 @@ pub enum Point<'a> {
     /// The request is written.
     Sent { operation: &'a str },
     /// A message came; nothing has seen it yet. Cut here: as if it had never arrived.
-    Received { operation: &'a str, index: usize, reply: &'a Reply },
+    Received {
+        operation: &'a str,
+        index: usize,
+        reply: &'a Reply,
+    },
     /// The message was taken note of, on disk too.
-    Handled { operation: &'a str, index: usize, reply: &'a Reply },
+    Handled {
+        operation: &'a str,
+        index: usize,
+        reply: &'a Reply,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,12 +89,22 @@ pub enum Decision {
 /// What happens on the way.
 #[derive(Clone, Debug)]
 pub enum Event {
-    Connecting { attempt: u32 },
-    Connected { address: Multiaddr },
+    Connecting {
+        attempt: u32,
+    },
+    Connected {
+        address: Multiaddr,
+    },
     Attested(Attested),
-    Sent { operation: &'static str },
+    Sent {
+        operation: &'static str,
+    },
     Status(Status),
-    Retrying { reason: String, code: Option<Outcome>, delay: Duration },
+    Retrying {
+        reason: String,
+        code: Option<Outcome>,
+        delay: Duration,
+    },
 }
 
 /// Called for each event, in order, between two steps: must not block.
@@ -129,7 +147,10 @@ pub(crate) trait Goal: Send {
 
 pub(crate) async fn follow<G: Goal>(link: Link<'_>, goal: &mut G, on: Listener<'_>) -> Result<G::Done, Error> {
     let mut course = Course::new();
-    let deadline = link.settings.timeout.and_then(|timeout| course.started.checked_add(timeout));
+    let deadline = link
+        .settings
+        .timeout
+        .and_then(|timeout| course.started.checked_add(timeout));
     loop {
         let Some(outcome) = within(deadline, attempt(link, goal, on, &mut course)).await else {
             return Err(course.out_of_time());
@@ -138,10 +159,16 @@ pub(crate) async fn follow<G: Goal>(link: Link<'_>, goal: &mut G, on: Listener<'
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        let Some(delay) = course.retry(&error, link.settings) else { return Err(error) };
+        let Some(delay) = course.retry(&error, link.settings) else {
+            return Err(error);
+        };
         course.problem = Some(error.to_string());
         let code = error.refusal().map(|refusal| refusal.code.clone());
-        on(Event::Retrying { reason: error.to_string(), code, delay });
+        on(Event::Retrying {
+            reason: error.to_string(),
+            code,
+            delay,
+        });
         if within(deadline, sleep(delay)).await.is_none() {
             return Err(course.out_of_time());
         }
@@ -157,12 +184,21 @@ async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> 
 }
 
 /// One connection, one exchange.
-async fn attempt<G: Goal>(link: Link<'_>, goal: &mut G, on: Listener<'_>, course: &mut Course) -> Result<G::Done, Error> {
+async fn attempt<G: Goal>(
+    link: Link<'_>,
+    goal: &mut G,
+    on: Listener<'_>,
+    course: &mut Course,
+) -> Result<G::Done, Error> {
     course.attempts = course.attempts.saturating_add(1);
-    on(Event::Connecting { attempt: course.attempts });
+    on(Event::Connecting {
+        attempt: course.attempts,
+    });
     let connection = link.client.connect(link.provider).await?;
     course.connected = true;
-    on(Event::Connected { address: connection.address().clone() });
+    on(Event::Connected {
+        address: connection.address().clone(),
+    });
 
     let ask = goal.ask();
     if ask.attest {
@@ -173,14 +209,26 @@ async fn attempt<G: Goal>(link: Link<'_>, goal: &mut G, on: Listener<'_>, course
             accepted?;
         }
     }
-    let request = Request { operation: ask.operation, pod_id: goal.pod(), bytes: &ask.bytes, chain_id: ask.chain_id };
-    let parties = Parties { provider: connection.provider(), requester: connection.requester() };
+    let request = Request {
+        operation: ask.operation,
+        pod_id: goal.pod(),
+        bytes: &ask.bytes,
+        chain_id: ask.chain_id,
+    };
+    let parties = Parties {
+        provider: connection.provider(),
+        requester: connection.requester(),
+    };
     let envelope = credential::envelope(link.key, request, parties, credential::now())?;
     let mut session = Session::open(&connection, ask.protocol, envelope, link.settings.silence).await?;
-    on(Event::Sent { operation: ask.operation });
+    on(Event::Sent {
+        operation: ask.operation,
+    });
 
     let decide = |point: Point<'_>| match &link.settings.interceptor {
-        Some(interceptor) if interceptor(point) == Decision::Cut => Err(SessionError::StreamLost("cut by the interceptor".into())),
+        Some(interceptor) if interceptor(point) == Decision::Cut => {
+            Err(SessionError::StreamLost("cut by the interceptor".into()))
+        }
         _ => Ok(()),
     };
     let operation = ask.operation;
@@ -188,7 +236,11 @@ async fn attempt<G: Goal>(link: Link<'_>, goal: &mut G, on: Listener<'_>, course
         decide(Point::Sent { operation })?;
         for index in 0.. {
             let reply = session.next().await?;
-            decide(Point::Received { operation, index, reply: &reply })?;
+            decide(Point::Received {
+                operation,
+                index,
+                reply: &reply,
+            })?;
             let status = match &reply.body {
                 Body::Refusal(refusal) => return goal.refused(refusal.clone()),
                 Body::Status(status) => status,
@@ -196,7 +248,11 @@ async fn attempt<G: Goal>(link: Link<'_>, goal: &mut G, on: Listener<'_>, course
             course.status(status);
             on(Event::Status(status.clone()));
             let done = goal.status(status)?;
-            decide(Point::Handled { operation, index, reply: &reply })?;
+            decide(Point::Handled {
+                operation,
+                index,
+                reply: &reply,
+            })?;
             if let Some(done) = done {
                 return Ok(done);
             }
@@ -228,7 +284,15 @@ struct Course {
 impl Course {
     fn new() -> Course {
         let now = Instant::now();
-        Course { started: now, progress: now, connected: false, attempts: 0, failures: 0, last: None, problem: None }
+        Course {
+            started: now,
+            progress: now,
+            connected: false,
+            attempts: 0,
+            failures: 0,
+            last: None,
+            problem: None,
+        }
     }
 
     fn status(&mut self, status: &Status) {
@@ -248,7 +312,11 @@ impl Course {
                 (bounded && may_pass(refusal, settings.wait), refusal.retry_after)
             }
             None => {
-                let most = if self.connected { settings.patience } else { settings.first_contact };
+                let most = if self.connected {
+                    settings.patience
+                } else {
+                    settings.first_contact
+                };
                 (error.is_loss() && quiet < most, 0)
             }
         };
@@ -262,7 +330,11 @@ impl Course {
             (Some(status), None) => format!("the pod stands at {}: {}", status.code.text, status.message),
             (None, None) => "the provider has not answered yet".into(),
         };
-        Error::Timeout { after: self.started.elapsed(), waiting_for, last: self.last.take() }
+        Error::Timeout {
+            after: self.started.elapsed(),
+            waiting_for,
+            last: self.last.take(),
+        }
     }
 }
 
@@ -298,16 +370,31 @@ mod tests {
     use crate::net::NetError;
 
     fn settings() -> Settings {
-        Settings { backoff: Backoff { first: Duration::ZERO, most: Duration::ZERO }, ..Settings::default() }
+        Settings {
+            backoff: Backoff {
+                first: Duration::ZERO,
+                most: Duration::ZERO,
+            },
+            ..Settings::default()
+        }
     }
 
     fn refused(code: Code, retry_after: u32) -> Error {
-        Error::Refused(Refusal { retry_after, ..Refusal::new(code, "x") })
+        Error::Refused(Refusal {
+            retry_after,
+            ..Refusal::new(code, "x")
+        })
     }
 
     #[test]
     fn only_what_may_pass_is_tried_again() {
-        let (patient, waiting) = (settings(), Settings { wait: true, ..settings() });
+        let (patient, waiting) = (
+            settings(),
+            Settings {
+                wait: true,
+                ..settings()
+            },
+        );
         for &code in Code::ALL {
             let at_once = Course::new().retry(&refused(code, 0), &patient).is_some();
             let with_wait = Course::new().retry(&refused(code, 0), &waiting).is_some();
@@ -317,14 +404,24 @@ mod tests {
             );
             assert_eq!(at_once, passing, "{code}");
             assert!(with_wait || !at_once, "{code}");
-            assert!(!with_wait || passing || code.class() != apocryph_proto::outcome::Class::Invalid, "{code}");
+            assert!(
+                !with_wait || passing || code.class() != apocryph_proto::outcome::Class::Invalid,
+                "{code}"
+            );
         }
-        assert!(Course::new().retry(&refused(Code::InsufficientCapacity, 0), &waiting).is_some());
+        assert!(
+            Course::new()
+                .retry(&refused(Code::InsufficientCapacity, 0), &waiting)
+                .is_some()
+        );
     }
 
     #[test]
     fn a_provider_says_when_to_come_back() {
-        assert_eq!(Course::new().retry(&refused(Code::Busy, 9), &settings()), Some(Duration::from_secs(9)));
+        assert_eq!(
+            Course::new().retry(&refused(Code::Busy, 9), &settings()),
+            Some(Duration::from_secs(9))
+        );
     }
 
     #[test]
@@ -339,7 +436,10 @@ mod tests {
 
     #[test]
     fn a_first_contact_is_given_up_earlier_than_a_connection_that_was_there() {
-        let settings = Settings { first_contact: Duration::ZERO, ..settings() };
+        let settings = Settings {
+            first_contact: Duration::ZERO,
+            ..settings()
+        };
         let lost = Error::Net(NetError::Unreachable("x".into()));
         assert!(Course::new().retry(&lost, &settings).is_none());
         let mut course = Course::new();

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 /// A key file holds 64 hex digits, an optional `0x` and a newline; what is longer is not one.
 const FILE_MAX: u64 = 128;
+const KEY_LEN: usize = 32;
 /// Owner only.
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
@@ -46,10 +47,14 @@ impl KeyError {
     /// What to do about it.
     pub fn remedy(&self) -> String {
         match self {
-            KeyError::Missing(_) => "Make one with `apocryph key new`, or name yours with --key-file or in APOCRYPH_KEY.".into(),
+            KeyError::Missing(_) => {
+                "Make one with `apocryph key new`, or name yours with --key-file or in APOCRYPH_KEY.".into()
+            }
             KeyError::Exists(_) => "Use it, or give another path with --key-file.".into(),
             KeyError::Exposed { path, .. } => format!("Run `chmod 600 {}`.", path.display()),
-            KeyError::NotAKey { .. } => "Give the private key in hex, or make a new one with `apocryph key new`.".into(),
+            KeyError::NotAKey { .. } => {
+                "Give the private key in hex, or make a new one with `apocryph key new`.".into()
+            }
             KeyError::Io { .. } => "Check the path and its rights.".into(),
         }
     }
@@ -66,19 +71,31 @@ impl PublisherKey {
         let text = text.trim();
         let digits = text.strip_prefix("0x").unwrap_or(text);
         let bytes = Zeroizing::new(HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).map_err(|_| not_a_key())?);
-        SigningKey::from_slice(&bytes).map(PublisherKey).map_err(|_| not_a_key())
+        // from_slice also takes shorter keys and pads them: a key that lost a digit would pass as another key.
+        if bytes.len() != KEY_LEN {
+            return Err(not_a_key());
+        }
+        SigningKey::from_slice(&bytes)
+            .map(PublisherKey)
+            .map_err(|_| not_a_key())
     }
 
     /// Refuses a file that others can read.
     pub fn load(path: &Path) -> Result<PublisherKey, KeyError> {
-        let io = |source| KeyError::Io { path: path.to_owned(), source };
+        let io = |source| KeyError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let file = match fs::File::open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(KeyError::Missing(path.to_owned())),
             other => other.map_err(io)?,
         };
         let mode = file.metadata().map_err(io)?.permissions().mode() & 0o7777;
         if mode & 0o077 != 0 {
-            return Err(KeyError::Exposed { path: path.to_owned(), mode });
+            return Err(KeyError::Exposed {
+                path: path.to_owned(),
+                mode,
+            });
         }
         let mut text = Zeroizing::new(String::with_capacity(FILE_MAX as usize));
         file.take(FILE_MAX).read_to_string(&mut text).map_err(io)?;
@@ -87,17 +104,31 @@ impl PublisherKey {
 
     /// Writes the key to a new file with mode 0600; makes the folder (0700) where it is missing.
     pub fn store_new(&self, path: &Path) -> Result<(), KeyError> {
-        let io = |source| KeyError::Io { path: path.to_owned(), source };
+        let io = |source| KeyError::Io {
+            path: path.to_owned(),
+            source,
+        };
         if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(parent).map_err(io)?;
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(DIRECTORY_MODE)
+                .create(parent)
+                .map_err(io)?;
         }
-        let mut file = match fs::OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path) {
+        let mut file = match fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(FILE_MODE)
+            .open(path)
+        {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Err(KeyError::Exists(path.to_owned())),
             other => other.map_err(io)?,
         };
         let mut text = Zeroizing::new(HEXLOWER.encode(&Zeroizing::new(self.0.to_bytes())));
         text.push('\n');
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.sync_all())
+            .map_err(io)
     }
 
     /// Ethereum address.
@@ -119,7 +150,9 @@ impl PublisherKey {
     pub(crate) fn derive(&self, salt: &[u8], info: &[&[u8]]) -> Option<Zeroizing<[u8; 32]>> {
         let secret = Zeroizing::new(self.0.to_bytes());
         let mut derived = Zeroizing::new([0; 32]);
-        Hkdf::<Sha256>::new(Some(salt), &secret).expand_multi_info(info, derived.as_mut()).ok()?;
+        Hkdf::<Sha256>::new(Some(salt), &secret)
+            .expand_multi_info(info, derived.as_mut())
+            .ok()?;
         Some(derived)
     }
 }
@@ -146,7 +179,10 @@ mod tests {
     fn a_known_key_has_its_known_address() {
         let key = PublisherKey::from_hex(KNOWN, "test").unwrap();
         assert_eq!(key.address_text(), "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
-        assert_eq!(format!("{key:?}"), "PublisherKey(\"0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266\")");
+        assert_eq!(
+            format!("{key:?}"),
+            "PublisherKey(\"0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266\")"
+        );
     }
 
     #[test]
@@ -154,7 +190,10 @@ mod tests {
         let above_the_order = "f".repeat(64);
         for text in ["", "0x", "12", &"0".repeat(64), &above_the_order, &KNOWN[..64], "zz"] {
             let error = PublisherKey::from_hex(text, "APOCRYPH_KEY").unwrap_err();
-            assert!(matches!(&error, KeyError::NotAKey { from } if from == "APOCRYPH_KEY"), "{error}");
+            assert!(
+                matches!(&error, KeyError::NotAKey { from } if from == "APOCRYPH_KEY"),
+                "{error}"
+            );
             assert!(text.len() < 8 || !error.to_string().contains(text));
         }
     }
@@ -166,9 +205,15 @@ mod tests {
         let key = PublisherKey::random();
         key.store_new(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
         assert_eq!(PublisherKey::load(&path).unwrap().address(), key.address());
-        assert!(matches!(PublisherKey::random().store_new(&path), Err(KeyError::Exists(_))));
+        assert!(matches!(
+            PublisherKey::random().store_new(&path),
+            Err(KeyError::Exists(_))
+        ));
         assert_eq!(PublisherKey::load(&path).unwrap().address(), key.address());
     }
 

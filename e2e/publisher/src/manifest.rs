@@ -77,16 +77,29 @@ impl ManifestError {
 
 /// Reads a manifest in YAML or JSON from a file, or from standard input (`-`).
 pub fn read(path: &Path) -> Result<Pod, ManifestError> {
-    let io = |source| ManifestError::Io { path: path.to_owned(), source };
+    let io = |source| ManifestError::Io {
+        path: path.to_owned(),
+        source,
+    };
     // Secret values are in it.
     let mut text = Zeroizing::new(String::new());
-    let mut source: Box<dyn Read> =
-        if path == Path::new(STDIN) { Box::new(io::stdin()) } else { Box::new(fs::File::open(path).map_err(io)?) };
-    let size = source.by_ref().take(TEXT_MAX + 1).read_to_string(&mut text).map_err(io)?;
+    let mut source: Box<dyn Read> = if path == Path::new(STDIN) {
+        Box::new(io::stdin())
+    } else {
+        Box::new(fs::File::open(path).map_err(io)?)
+    };
+    let size = source
+        .by_ref()
+        .take(TEXT_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(io)?;
     if size as u64 > TEXT_MAX {
         return Err(ManifestError::TooLarge(path.to_owned()));
     }
-    json::pod_from_yaml(&text).map_err(|source| ManifestError::Text { path: path.to_owned(), source })
+    json::pod_from_yaml(&text).map_err(|source| ManifestError::Text {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// A manifest that a provider of this version takes, as far as the manifest alone decides.
@@ -104,11 +117,15 @@ pub fn check(pod: &Pod) -> Result<Checked, ManifestError> {
     for container in manifest.containers() {
         let name = &container.name;
         let requests = &container.requests;
-        for (resource, asked) in
-            [("cpu", requests.cpu_millis), ("memory", requests.memory), ("ephemeral-storage", requests.ephemeral_storage)]
-        {
+        for (resource, asked) in [
+            ("cpu", requests.cpu_millis),
+            ("memory", requests.memory),
+            ("ephemeral-storage", requests.ephemeral_storage),
+        ] {
             if asked.is_none() {
-                defaults.push(format!("container {name}: {resource} is not asked for; the provider's default is reserved"));
+                defaults.push(format!(
+                    "container {name}: {resource} is not asked for; the provider's default is reserved"
+                ));
             }
         }
         if !container.image.contains("@sha256:") {
@@ -123,10 +140,15 @@ pub fn check(pod: &Pod) -> Result<Checked, ManifestError> {
         }
     }
     notes.push(
-        "setuid programs and file capabilities (sudo, su, ping) have no effect: containers run under no-new-privileges".into(),
+        "setuid programs and file capabilities (sudo, su, ping) have no effect: containers run under no-new-privileges"
+            .into(),
     );
     if !manifest.volumes().is_empty() {
         notes.push("a volume lives as long as the pod's life: after an end its data is gone".into());
     }
-    Ok(Checked { manifest, defaults, notes })
+    Ok(Checked {
+        manifest,
+        defaults,
+        notes,
+    })
 }

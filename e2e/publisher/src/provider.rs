@@ -42,7 +42,10 @@ impl ProviderError {
 
 impl Provider {
     pub fn new(peer: PeerId, addresses: impl IntoIterator<Item = Multiaddr>) -> Result<Provider, ProviderError> {
-        let full: Vec<_> = addresses.into_iter().map(|a| a.with_p2p(peer).unwrap_or_else(|other| other).to_string()).collect();
+        let full: Vec<_> = addresses
+            .into_iter()
+            .map(|a| a.with_p2p(peer).unwrap_or_else(|other| other).to_string())
+            .collect();
         Provider::parse(full)
     }
 
@@ -52,7 +55,10 @@ impl Provider {
         for text in texts {
             for one in text.as_ref().split(',').map(str::trim).filter(|t| !t.is_empty()) {
                 let (peer, address) = split(one)?;
-                let provider = found.get_or_insert_with(|| Provider { peer, addresses: Vec::new() });
+                let provider = found.get_or_insert_with(|| Provider {
+                    peer,
+                    addresses: Vec::new(),
+                });
                 if provider.peer != peer {
                     return Err(ProviderError::TwoPeers(provider.peer, peer));
                 }
@@ -78,13 +84,17 @@ impl Provider {
 
     /// As given: each with `/p2p/PEER`.
     pub fn texts(&self) -> Vec<String> {
-        self.addresses.iter().map(|a| format!("{a}/p2p/{}", self.peer)).collect()
+        self.addresses
+            .iter()
+            .map(|a| format!("{a}/p2p/{}", self.peer))
+            .collect()
     }
 }
 
 fn split(text: &str) -> Result<(PeerId, Multiaddr), ProviderError> {
-    let mut address: Multiaddr =
-        text.parse().map_err(|e: libp2p::multiaddr::Error| ProviderError::NotAMultiaddr(text.into(), e.to_string()))?;
+    let mut address: Multiaddr = text
+        .parse()
+        .map_err(|e: libp2p::multiaddr::Error| ProviderError::NotAMultiaddr(text.into(), e.to_string()))?;
     let Some(Protocol::P2p(peer)) = address.pop() else {
         return Err(ProviderError::NoPeerId(text.into()));
     };
@@ -96,7 +106,10 @@ fn split(text: &str) -> Result<(PeerId, Multiaddr), ProviderError> {
 }
 
 fn is_host(part: &Protocol<'_>) -> bool {
-    matches!(part, Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_))
+    matches!(
+        part,
+        Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)
+    )
 }
 
 impl FromStr for Provider {
@@ -128,7 +141,10 @@ mod tests {
         assert_eq!(provider.peer().to_string(), PEER);
         assert_eq!(provider.addresses().len(), 2);
         assert_eq!(provider.to_string().parse::<Provider>().unwrap(), provider);
-        assert_eq!(Provider::new(provider.peer(), provider.addresses().to_vec()).unwrap(), provider);
+        assert_eq!(
+            Provider::new(provider.peer(), provider.addresses().to_vec()).unwrap(),
+            provider
+        );
     }
 
     #[test]
@@ -136,10 +152,19 @@ mod tests {
         let reason = |text: String| text.parse::<Provider>().unwrap_err();
         assert_eq!(reason(" ".into()), ProviderError::None);
         assert!(matches!(reason("hello".into()), ProviderError::NotAMultiaddr(..)));
-        assert!(matches!(reason("/ip4/192.0.2.1/tcp/1".into()), ProviderError::NoPeerId(_)));
+        assert!(matches!(
+            reason("/ip4/192.0.2.1/tcp/1".into()),
+            ProviderError::NoPeerId(_)
+        ));
         assert!(matches!(reason(format!("/p2p/{PEER}")), ProviderError::Transport(_)));
-        assert!(matches!(reason(format!("/ip4/192.0.2.1/udp/1/p2p/{PEER}")), ProviderError::Transport(_)));
-        assert!(matches!(reason(format!("/ip4/192.0.2.1/tcp/1/p2p/{OTHER}/p2p-circuit/p2p/{PEER}")), ProviderError::Transport(_)));
+        assert!(matches!(
+            reason(format!("/ip4/192.0.2.1/udp/1/p2p/{PEER}")),
+            ProviderError::Transport(_)
+        ));
+        assert!(matches!(
+            reason(format!("/ip4/192.0.2.1/tcp/1/p2p/{OTHER}/p2p-circuit/p2p/{PEER}")),
+            ProviderError::Transport(_)
+        ));
         let two = format!("/ip4/192.0.2.1/tcp/1/p2p/{PEER},/ip4/192.0.2.1/tcp/1/p2p/{OTHER}");
         assert!(matches!(reason(two), ProviderError::TwoPeers(..)));
         let many = (0..=ADDRESSES_MAX).map(|n| format!("/ip4/192.0.2.1/tcp/{n}/p2p/{PEER}"));

@@ -19,7 +19,11 @@ pub fn cpu(text: &str) -> Result<Resource, NotAnAmount> {
     };
     match millis {
         Some(millis) if millis > 0 => Ok(resource("cpu", Quantity::AmountMillis(millis))),
-        _ => Err(NotAnAmount { text: text.into(), resource: "cpu", example: "500m, 1 or 1.5" }),
+        _ => Err(NotAnAmount {
+            text: text.into(),
+            resource: "cpu",
+            example: "500m, 1 or 1.5",
+        }),
     }
 }
 
@@ -35,23 +39,36 @@ pub fn bytes(name: &'static str, text: &str) -> Result<Resource, NotAnAmount> {
         ("G", 1_000_000_000),
         ("T", 1_000_000_000_000),
     ];
-    let amount = match UNITS.iter().find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, *unit))) {
+    let amount = match UNITS
+        .iter()
+        .find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, *unit)))
+    {
         Some((number, unit)) => scaled(number, unit),
         None => whole(text),
     };
     match amount {
         Some(amount) if amount > 0 => Ok(resource(name, Quantity::Amount(amount))),
-        _ => Err(NotAnAmount { text: text.into(), resource: name, example: "256Mi, 1Gi or 500M" }),
+        _ => Err(NotAnAmount {
+            text: text.into(),
+            resource: name,
+            example: "256Mi, 1Gi or 500M",
+        }),
     }
 }
 
 fn resource(name: &str, quantity: Quantity) -> Resource {
-    Resource { resource: name.into(), quantity: Some(quantity) }
+    Resource {
+        resource: name.into(),
+        quantity: Some(quantity),
+    }
 }
 
 /// Digits alone: `u64::from_str` also takes a sign.
 fn whole(text: &str) -> Option<u64> {
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    text.bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
 /// Decimal text times `unit`, when that is a whole number.
@@ -63,7 +80,9 @@ fn scaled(text: &str, unit: u64) -> Option<u64> {
     }
     let divisor = 10u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
     let product = u128::from(digits) * u128::from(unit);
-    (product % divisor == 0).then(|| u64::try_from(product / divisor).ok()).flatten()
+    (product % divisor == 0)
+        .then(|| u64::try_from(product / divisor).ok())
+        .flatten()
 }
 
 /// As people read it: `500m`, `1.5 GiB`. Exact for what a Resource can say; unknown forms are shown as they are.
@@ -119,7 +138,20 @@ mod tests {
 
     #[test]
     fn what_is_no_whole_positive_amount_is_refused() {
-        for text in ["", "0", "m", "+1", "-1", "1.0005", "1.", ".5", "1e3", "18446744073709551616", "1Mi", "1..2"] {
+        for text in [
+            "",
+            "0",
+            "m",
+            "+1",
+            "-1",
+            "1.0005",
+            "1.",
+            ".5",
+            "1e3",
+            "18446744073709551616",
+            "1Mi",
+            "1..2",
+        ] {
             assert!(cpu(text).is_err(), "cpu {text}");
         }
         for text in ["", "0", "Mi", "1m", "1.5", "0.3Ki", "16777216Ti", "1 Gi", "1mi"] {

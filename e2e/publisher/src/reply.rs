@@ -15,9 +15,13 @@ pub const ADDRESSES_MAX: usize = 256;
 pub fn printable(text: &str) -> String {
     let unsafe_to_print = |c: char| {
         // Bidirectional controls make a line read otherwise than it is.
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
     };
-    text.chars().take(TEXT_MAX).map(|c| if unsafe_to_print(c) { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .take(TEXT_MAX)
+        .map(|c| if unsafe_to_print(c) { '\u{fffd}' } else { c })
+        .collect()
 }
 
 /// An outcome code as it came; newer providers know more codes than this client.
@@ -29,7 +33,10 @@ pub struct Outcome {
 
 impl Outcome {
     pub fn new(text: &str) -> Outcome {
-        Outcome { text: printable(text), known: Code::parse(text) }
+        Outcome {
+            text: printable(text),
+            known: Code::parse(text),
+        }
     }
 
     pub fn is(&self, code: Code) -> bool {
@@ -43,7 +50,10 @@ impl Outcome {
 
 impl From<Code> for Outcome {
     fn from(code: Code) -> Outcome {
-        Outcome { text: code.as_str().to_owned(), known: Some(code) }
+        Outcome {
+            text: code.as_str().to_owned(),
+            known: Some(code),
+        }
     }
 }
 
@@ -95,7 +105,8 @@ pub struct Address {
 impl Status {
     /// The pod is in trouble on its way: not running, and not by itself on the way there.
     pub fn in_trouble(&self) -> bool {
-        self.code.class() == Some(Class::Trouble) && !matches!(self.phase, Phase::Running | Phase::Ending | Phase::Ended)
+        self.code.class() == Some(Class::Trouble)
+            && !matches!(self.phase, Phase::Running | Phase::Ending | Phase::Ended)
     }
 }
 
@@ -109,7 +120,12 @@ impl From<wire::PodStatus> for Status {
             name: printable(&status.name),
             life: status.life,
             generation: status.generation,
-            addresses: status.addresses.into_iter().take(ADDRESSES_MAX).map(Address::from).collect(),
+            addresses: status
+                .addresses
+                .into_iter()
+                .take(ADDRESSES_MAX)
+                .map(Address::from)
+                .collect(),
             replicas_ready: status.replicas_ready,
             replicas: status.replicas,
             admitted: status.admitted.map(Box::new),
@@ -199,13 +215,21 @@ mod tests {
         .into();
         assert_eq!(refusal.code.text, "busy\u{fffd}[2J");
         assert_eq!(refusal.code.known, None);
-        assert_eq!(refusal.message, "\u{fffd}]0;title\u{fffd}line\u{fffd}line \u{fffd}reversed");
+        assert_eq!(
+            refusal.message,
+            "\u{fffd}]0;title\u{fffd}line\u{fffd}line \u{fffd}reversed"
+        );
         assert_eq!(printable(&"x".repeat(TEXT_MAX + 1)).len(), TEXT_MAX);
     }
 
     #[test]
     fn a_phase_from_the_future_is_unknown_and_no_end() {
-        let status: Status = wire::PodStatus { phase: 99, code: "from_the_future".into(), ..Default::default() }.into();
+        let status: Status = wire::PodStatus {
+            phase: 99,
+            code: "from_the_future".into(),
+            ..Default::default()
+        }
+        .into();
         assert_eq!((status.phase, status.code.known), (Phase::Unspecified, None));
         assert!(!status.in_trouble());
     }

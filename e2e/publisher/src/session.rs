@@ -82,7 +82,11 @@ impl Session {
         let stream = connection.open(protocol).await?;
         let mut framed = Framed::new(stream, Codec::new(MESSAGE_MAX));
         send(&mut framed, envelope).await?;
-        Ok(Session { framed, silence, finished: false })
+        Ok(Session {
+            framed,
+            silence,
+            finished: false,
+        })
     }
 
     /// The next message. After the final one, or an error, nothing more is to be asked for.
@@ -91,7 +95,10 @@ impl Session {
             return Err(SessionError::StreamLost("nothing follows the final message".into()));
         }
         let reply = match timeout(self.silence, receive(&mut self.framed)).await {
-            Err(_) => Err(SessionError::StreamLost(format!("no word for {} s", self.silence.as_secs()))),
+            Err(_) => Err(SessionError::StreamLost(format!(
+                "no word for {} s",
+                self.silence.as_secs()
+            ))),
             Ok(Ok(reply)) => typed(reply),
             Ok(Err(error)) => Err(error),
         };
@@ -118,11 +125,17 @@ pub(crate) async fn exchange<Request: Message, Answer: Message + Default>(
     protocol: &'static str,
     request: Request,
 ) -> Result<Answer, SessionError> {
-    let mut framed = Framed::new(connection.open(protocol).await?, Codec::<Request, Answer>::new(MESSAGE_MAX));
+    let mut framed = Framed::new(
+        connection.open(protocol).await?,
+        Codec::<Request, Answer>::new(MESSAGE_MAX),
+    );
     send(&mut framed, request).await?;
     timeout(ANSWER_TIMEOUT, receive(&mut framed))
         .await
-        .map_err(|_| NetError::Timeout { what: "waiting for the answer", after: ANSWER_TIMEOUT })?
+        .map_err(|_| NetError::Timeout {
+            what: "waiting for the answer",
+            after: ANSWER_TIMEOUT,
+        })?
 }
 
 async fn send<Request: Message, Answer: Message + Default>(
@@ -130,7 +143,11 @@ async fn send<Request: Message, Answer: Message + Default>(
     request: Request,
 ) -> Result<(), SessionError> {
     match timeout(SEND_TIMEOUT, framed.send(request)).await {
-        Err(_) => Err(NetError::Timeout { what: "sending the request", after: SEND_TIMEOUT }.into()),
+        Err(_) => Err(NetError::Timeout {
+            what: "sending the request",
+            after: SEND_TIMEOUT,
+        }
+        .into()),
         Ok(Err(error @ codec::Error::Unsendable { .. })) => Err(SessionError::Unsendable(error)),
         // A provider may answer `busy` and close before a large request is through; its answer is then waiting to be read.
         Ok(Err(error)) => {

@@ -111,7 +111,9 @@ impl StateError {
             StateError::Io { .. } => "Check the folder and its rights, or name another with --state-dir.",
             StateError::NotAStateFile(_) => "Use the version of apocryph that wrote it, or move it away.",
             StateError::OtherKey(_) => "Use the key that the pod was deployed with.",
-            StateError::Unknown(..) => "Give the whole pod id and --provider, or the folder that has its file as --state-dir.",
+            StateError::Unknown(..) => {
+                "Give the whole pod id and --provider, or the folder that has its file as --state-dir."
+            }
             StateError::Ambiguous(..) | StateError::NotAPodId(_) => "Give more digits of the pod id.",
             StateError::Encrypt(_) => "",
             StateError::NoHome => "Name a folder with --state-dir or in APOCRYPH_STATE_DIR.",
@@ -133,7 +135,10 @@ impl Store {
             .recursive(true)
             .mode(0o700)
             .create(&folder)
-            .map_err(|source| StateError::Io { path: folder.clone(), source })?;
+            .map_err(|source| StateError::Io {
+                path: folder.clone(),
+                source,
+            })?;
         Ok(Store { folder })
     }
 
@@ -149,7 +154,9 @@ impl Store {
     pub fn save(&self, key: &PublisherKey, pod: PodId, saved: &Saved) -> Result<(), StateError> {
         let path = self.path(pod);
         let content = seal(key, pod, saved)?;
-        let beside = self.folder.join(format!(".{}.{:016x}.new", pod.hex(), OsRng.next_u64()));
+        let beside = self
+            .folder
+            .join(format!(".{}.{:016x}.new", pod.hex(), OsRng.next_u64()));
         let written = write_new(&beside, &content)
             .and_then(|()| fs::rename(&beside, &path))
             .and_then(|()| fs::File::open(&self.folder)?.sync_all());
@@ -176,7 +183,10 @@ impl Store {
 
     /// Every pod that has a file here.
     pub fn pods(&self) -> Result<Vec<PodId>, StateError> {
-        let io = |source| StateError::Io { path: self.folder.clone(), source };
+        let io = |source| StateError::Io {
+            path: self.folder.clone(),
+            source,
+        };
         let mut pods = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(io)?.take(LIST_MAX) {
             let name = PathBuf::from(entry.map_err(io)?.file_name());
@@ -199,7 +209,11 @@ impl Store {
         if digits.len() < PREFIX_MIN || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(StateError::NotAPodId(text.into()));
         }
-        let matching: Vec<_> = self.pods()?.into_iter().filter(|pod| pod.hex().starts_with(&digits)).collect();
+        let matching: Vec<_> = self
+            .pods()?
+            .into_iter()
+            .filter(|pod| pod.hex().starts_with(&digits))
+            .collect();
         match matching.as_slice() {
             [] => Err(StateError::Unknown(text.into(), self.folder.clone())),
             [pod] => Ok(*pod),
@@ -212,7 +226,11 @@ impl Store {
 }
 
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(content)?;
     file.sync_all()
 }
@@ -235,7 +253,10 @@ fn seal(key: &PublisherKey, pod: PodId, saved: &Saved) -> Result<Vec<u8>, StateE
     let plain = Zeroizing::new(saved.encode_to_vec());
     let sealed = cipher(key, pod, &header[MAGIC.len()..])
         .and_then(|cipher| {
-            let payload = Payload { msg: &plain, aad: &associated(header, pod) };
+            let payload = Payload {
+                msg: &plain,
+                aad: &associated(header, pod),
+            };
             cipher.encrypt(XNonce::from_slice(nonce), payload).ok()
         })
         .ok_or(StateError::Encrypt(pod))?;
@@ -244,15 +265,24 @@ fn seal(key: &PublisherKey, pod: PodId, saved: &Saved) -> Result<Vec<u8>, StateE
 }
 
 fn open(key: &PublisherKey, pod: PodId, content: &[u8], path: PathBuf) -> Result<Saved, StateError> {
-    let Some((header, rest)) = content.split_at_checked(HEADER).filter(|(header, _)| header.starts_with(MAGIC)) else {
+    let Some((header, rest)) = content
+        .split_at_checked(HEADER)
+        .filter(|(header, _)| header.starts_with(MAGIC))
+    else {
         return Err(StateError::NotAStateFile(path));
     };
     let Some((nonce, sealed)) = rest.split_at_checked(NONCE) else {
         return Err(StateError::NotAStateFile(path));
     };
     let plain = cipher(key, pod, &header[MAGIC.len()..]).and_then(|cipher| {
-        let payload = Payload { msg: sealed, aad: &associated(header, pod) };
-        cipher.decrypt(XNonce::from_slice(nonce), payload).ok().map(Zeroizing::new)
+        let payload = Payload {
+            msg: sealed,
+            aad: &associated(header, pod),
+        };
+        cipher
+            .decrypt(XNonce::from_slice(nonce), payload)
+            .ok()
+            .map(Zeroizing::new)
     });
     let plain = plain.ok_or_else(|| StateError::OtherKey(path.clone()))?;
     Saved::decode(plain.as_slice()).map_err(|_| StateError::NotAStateFile(path))
@@ -263,7 +293,9 @@ pub fn default_folder() -> Result<PathBuf, StateError> {
     let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     // The XDG specification: a relative path there is to be ignored.
     let state_home = set("XDG_STATE_HOME").filter(|p| p.is_absolute());
-    let base = state_home.or_else(|| Some(set("HOME")?.join(".local/state"))).ok_or(StateError::NoHome)?;
+    let base = state_home
+        .or_else(|| Some(set("HOME")?.join(".local/state")))
+        .ok_or(StateError::NoHome)?;
     Ok(base.join("apocryph"))
 }
 
@@ -286,7 +318,11 @@ mod tests {
             life: 3,
             accepted: true,
             name: "name".into(),
-            ended: Some(SavedEnd { life: 3, code: "start_timeout".into(), at: 7 }),
+            ended: Some(SavedEnd {
+                life: 3,
+                code: "start_timeout".into(),
+                at: 7,
+            }),
         }
     }
 
@@ -308,7 +344,11 @@ mod tests {
         assert_eq!(store.load(&key, pod).unwrap(), Some(second));
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&store.path(pod)), mode(store.folder())), (0o600, 0o700));
-        assert_eq!(fs::read_dir(store.folder()).unwrap().count(), 1, "nothing is left beside the file");
+        assert_eq!(
+            fs::read_dir(store.folder()).unwrap().count(),
+            1,
+            "nothing is left beside the file"
+        );
     }
 
     #[test]
@@ -319,7 +359,11 @@ mod tests {
         let content = fs::read(store.path(pod)).unwrap();
         let private = key.signing_key().to_bytes();
         for secret in [SECRET.as_bytes(), private.as_slice(), b"192.0.2.1"] {
-            for form in [secret.to_vec(), BASE64.encode(secret).into_bytes(), HEXLOWER.encode(secret).into_bytes()] {
+            for form in [
+                secret.to_vec(),
+                BASE64.encode(secret).into_bytes(),
+                HEXLOWER.encode(secret).into_bytes(),
+            ] {
                 assert!(!content.windows(form.len()).any(|window| window == form));
             }
         }
@@ -331,7 +375,10 @@ mod tests {
         let (_folder, store) = store();
         let (key, pod) = (PublisherKey::random(), PodId::random());
         store.save(&key, pod, &saved(pod)).unwrap();
-        assert!(matches!(store.load(&PublisherKey::random(), pod), Err(StateError::OtherKey(_))));
+        assert!(matches!(
+            store.load(&PublisherKey::random(), pod),
+            Err(StateError::OtherKey(_))
+        ));
         let content = fs::read(store.path(pod)).unwrap();
 
         let other = PodId::random();
@@ -350,8 +397,14 @@ mod tests {
     fn a_file_too_large_to_be_one_is_not_read_in_whole() {
         let (_folder, store) = store();
         let pod = PodId::random();
-        fs::File::create(store.path(pod)).unwrap().set_len(FILE_MAX * 1_000).unwrap();
-        assert!(matches!(store.load(&PublisherKey::random(), pod), Err(StateError::NotAStateFile(_))));
+        fs::File::create(store.path(pod))
+            .unwrap()
+            .set_len(FILE_MAX * 1_000)
+            .unwrap();
+        assert!(matches!(
+            store.load(&PublisherKey::random(), pod),
+            Err(StateError::NotAStateFile(_))
+        ));
     }
 
     #[test]

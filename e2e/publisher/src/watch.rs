@@ -18,7 +18,10 @@ pub(crate) fn ask(chain_id: u64) -> Ask {
     Ask {
         operation: "watch",
         protocol: protocol::MANAGE_POD,
-        bytes: ManagePodRequest { operation: Some(Operation::Watch(Watch {})) }.encode_to_vec(),
+        bytes: ManagePodRequest {
+            operation: Some(Operation::Watch(Watch {})),
+        }
+        .encode_to_vec(),
         chain_id,
         // Nothing in it is secret.
         attest: false,
@@ -26,7 +29,13 @@ pub(crate) fn ask(chain_id: u64) -> Ask {
 }
 
 /// Reports until then; with [`Until::Running`] an end is an error, [`Until::Accepted`] leaves after the first status.
-pub async fn watch(link: Link<'_>, pod: PodId, chain_id: u64, until: Until, on: Listener<'_>) -> Result<Reached, Error> {
+pub async fn watch(
+    link: Link<'_>,
+    pod: PodId,
+    chain_id: u64,
+    until: Until,
+    on: Listener<'_>,
+) -> Result<Reached, Error> {
     follow(link, &mut Watching { pod, chain_id, until }, on).await
 }
 
@@ -38,7 +47,11 @@ struct Watching {
 
 impl Watching {
     fn ended(&self, ended: Ended) -> Result<Reached, Error> {
-        if self.until == Until::Running { Err(Error::Ended(ended)) } else { Ok(Reached::Ended(ended)) }
+        if self.until == Until::Running {
+            Err(Error::Ended(ended))
+        } else {
+            Ok(Reached::Ended(ended))
+        }
     }
 }
 

@@ -57,11 +57,18 @@ struct Publisher {
 impl Publisher {
     fn new() -> Publisher {
         let folder = tempfile::tempdir().unwrap();
-        let backoff = Backoff { first: Duration::ZERO, most: Duration::ZERO };
+        let backoff = Backoff {
+            first: Duration::ZERO,
+            most: Duration::ZERO,
+        };
         Publisher {
             client: Client::start().unwrap(),
             key: PublisherKey::random(),
-            settings: Settings { allow_unattested: true, backoff, ..Settings::default() },
+            settings: Settings {
+                allow_unattested: true,
+                backoff,
+                ..Settings::default()
+            },
             store: Store::open(folder.path()).unwrap(),
             _folder: folder,
             events: Arc::default(),
@@ -74,19 +81,31 @@ impl Publisher {
 
     async fn deploy(&self, deployment: &mut Deployment, until: Until) -> Result<Reached, Error> {
         let provider = deployment.provider().clone();
-        let options = Options { until, fail_fast: false };
+        let options = Options {
+            until,
+            fail_fast: false,
+        };
         let mut note = |event| self.events.lock().unwrap().push(event);
         deploy(self.link(&provider), deployment, Some(&self.store), options, &mut note).await
     }
 
     fn link<'a>(&'a self, provider: &'a Provider) -> Link<'a> {
-        Link { client: &self.client, key: &self.key, provider, settings: &self.settings }
+        Link {
+            client: &self.client,
+            key: &self.key,
+            provider,
+            settings: &self.settings,
+        }
     }
 
     fn cut_when(&mut self, point: impl Fn(Point<'_>) -> bool + Send + Sync + 'static) {
         let cuts = AtomicUsize::new(0);
         self.settings.interceptor = Some(Arc::new(move |at| {
-            if point(at) && cuts.fetch_add(1, Ordering::SeqCst) == 0 { Decision::Cut } else { Decision::Go }
+            if point(at) && cuts.fetch_add(1, Ordering::SeqCst) == 0 {
+                Decision::Cut
+            } else {
+                Decision::Go
+            }
         }));
     }
 }
@@ -97,14 +116,23 @@ fn accepted() -> Act {
 
 #[tokio::test]
 async fn a_stream_cut_before_accepted_sends_the_same_bytes_signed_anew() {
-    let provider = FakeProvider::start(|n, _| if n == 0 { vec![Act::Cut] } else { vec![accepted(), running(), Act::Hang] }).await;
+    let provider = FakeProvider::start(|n, _| {
+        if n == 0 {
+            vec![Act::Cut]
+        } else {
+            vec![accepted(), running(), Act::Hang]
+        }
+    })
+    .await;
     let publisher = Publisher::new();
     let mut deployment = publisher.deployment(&provider.provider);
     let bytes = deployment.request().to_vec();
 
     let reached = publisher.deploy(&mut deployment, Until::Running).await.unwrap();
 
-    assert!(matches!(reached, Reached::Running(status) if status.addresses[0].multiaddr == "/ip4/203.0.113.7/tcp/30432"));
+    assert!(
+        matches!(reached, Reached::Running(status) if status.addresses[0].multiaddr == "/ip4/203.0.113.7/tcp/30432")
+    );
     let calls = provider.calls();
     assert_eq!(provider.operations(), ["provision", "provision"]);
     for call in &calls {
@@ -113,13 +141,24 @@ async fn a_stream_cut_before_accepted_sends_the_same_bytes_signed_anew() {
         assert_eq!(call.envelope.pod_id, deployment.pod().0);
         assert_eq!(call.signer(provider.peer()), Some(publisher.key.address()));
     }
-    assert!(Deployment::load(&publisher.store, &publisher.key, deployment.pod()).unwrap().unwrap().is_accepted());
+    assert!(
+        Deployment::load(&publisher.store, &publisher.key, deployment.pod())
+            .unwrap()
+            .unwrap()
+            .is_accepted()
+    );
 }
 
 #[tokio::test]
 async fn a_stream_cut_after_accepted_is_watched_and_nothing_is_sent_again() {
-    let provider =
-        FakeProvider::start(|n, _| if n == 0 { vec![accepted(), Act::Cut] } else { vec![running(), Act::Hang] }).await;
+    let provider = FakeProvider::start(|n, _| {
+        if n == 0 {
+            vec![accepted(), Act::Cut]
+        } else {
+            vec![running(), Act::Hang]
+        }
+    })
+    .await;
     let publisher = Publisher::new();
     let mut deployment = publisher.deployment(&provider.provider);
 
@@ -127,7 +166,10 @@ async fn a_stream_cut_after_accepted_is_watched_and_nothing_is_sent_again() {
 
     assert_eq!(provider.operations(), ["provision", "watch"]);
     let watch = &provider.calls()[1];
-    assert_eq!((watch.protocol.as_str(), watch.signer(provider.peer())), (protocol::MANAGE_POD, Some(publisher.key.address())));
+    assert_eq!(
+        (watch.protocol.as_str(), watch.signer(provider.peer())),
+        (protocol::MANAGE_POD, Some(publisher.key.address()))
+    );
     let request = ManagePodRequest::decode(watch.envelope.request.as_slice()).unwrap();
     assert!(matches!(request.operation, Some(Operation::Watch(_))));
 }
@@ -157,23 +199,37 @@ async fn the_state_file_is_there_before_the_request_and_a_new_client_goes_on_fro
     let provider = FakeProvider::start(move |n, call| {
         let pod = PodId(call.envelope.pod_id.clone().try_into().unwrap());
         noted.lock().unwrap().push(std::fs::read(store.path(pod)).unwrap());
-        if n == 0 { vec![refusal("payment_not_offered")] } else { vec![accepted(), running(), Act::Hang] }
+        if n == 0 {
+            vec![refusal("payment_not_offered")]
+        } else {
+            vec![accepted(), running(), Act::Hang]
+        }
     })
     .await;
     let mut deployment = publisher.deployment(&provider.provider);
     let first = publisher.deploy(&mut deployment, Until::Running).await.unwrap_err();
     assert_eq!(first.exit(), Exit::Payment);
 
-    let mut again = Deployment::load(&publisher.store, &publisher.key, deployment.pod()).unwrap().unwrap();
-    assert_eq!((again.request(), again.is_accepted(), again.provider()), (deployment.request(), false, &provider.provider));
+    let mut again = Deployment::load(&publisher.store, &publisher.key, deployment.pod())
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (again.request(), again.is_accepted(), again.provider()),
+        (deployment.request(), false, &provider.provider)
+    );
     assert!(again.is_of(&pod()));
     publisher.deploy(&mut again, Until::Running).await.unwrap();
-    let mut third = Deployment::load(&publisher.store, &publisher.key, deployment.pod()).unwrap().unwrap();
+    let mut third = Deployment::load(&publisher.store, &publisher.key, deployment.pod())
+        .unwrap()
+        .unwrap();
     publisher.deploy(&mut third, Until::Running).await.unwrap();
     assert_eq!(provider.operations(), ["provision", "provision", "watch"]);
 
     for content in seen.lock().unwrap().iter() {
-        assert!(!content.windows(7).any(|w| w == b"battery"), "the secret stands in the state file");
+        assert!(
+            !content.windows(7).any(|w| w == b"battery"),
+            "the secret stands in the state file"
+        );
     }
 }
 
@@ -186,7 +242,10 @@ async fn busy_is_tried_again_and_what_will_not_pass_is_told_at_once() {
     })
     .await;
     let publisher = Publisher::new();
-    publisher.deploy(&mut publisher.deployment(&provider.provider), Until::Running).await.unwrap();
+    publisher
+        .deploy(&mut publisher.deployment(&provider.provider), Until::Running)
+        .await
+        .unwrap();
     assert_eq!(provider.calls().len(), 3);
 
     for (code, exit) in [
@@ -198,18 +257,33 @@ async fn busy_is_tried_again_and_what_will_not_pass_is_told_at_once() {
         ("from_the_future", Exit::Failure),
     ] {
         let provider = FakeProvider::start(move |_, _| vec![refusal(code)]).await;
-        let error = publisher.deploy(&mut publisher.deployment(&provider.provider), Until::Running).await.unwrap_err();
-        assert_eq!((error.exit(), error.code().as_str(), provider.calls().len()), (exit, code, 1));
+        let error = publisher
+            .deploy(&mut publisher.deployment(&provider.provider), Until::Running)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.exit(), error.code().as_str(), provider.calls().len()),
+            (exit, code, 1)
+        );
     }
 }
 
 #[tokio::test]
 async fn who_waits_for_capacity_gets_it() {
-    let provider =
-        FakeProvider::start(|n, _| if n < 2 { vec![refusal("insufficient_capacity")] } else { vec![accepted(), running()] }).await;
+    let provider = FakeProvider::start(|n, _| {
+        if n < 2 {
+            vec![refusal("insufficient_capacity")]
+        } else {
+            vec![accepted(), running()]
+        }
+    })
+    .await;
     let mut publisher = Publisher::new();
     publisher.settings.wait = true;
-    publisher.deploy(&mut publisher.deployment(&provider.provider), Until::Running).await.unwrap();
+    publisher
+        .deploy(&mut publisher.deployment(&provider.provider), Until::Running)
+        .await
+        .unwrap();
     assert_eq!(provider.calls().len(), 3);
 }
 
@@ -218,8 +292,14 @@ async fn patience_ends_with_the_timeout() {
     let provider = FakeProvider::start(|_, _| vec![refusal("busy")]).await;
     let mut publisher = Publisher::new();
     publisher.settings.timeout = Some(Duration::from_secs(1));
-    publisher.settings.backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_millis(50) };
-    let error = publisher.deploy(&mut publisher.deployment(&provider.provider), Until::Running).await.unwrap_err();
+    publisher.settings.backoff = Backoff {
+        first: Duration::from_millis(50),
+        most: Duration::from_millis(50),
+    };
+    let error = publisher
+        .deploy(&mut publisher.deployment(&provider.provider), Until::Running)
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
     assert_eq!(error.exit(), Exit::Unavailable);
 }
@@ -243,7 +323,13 @@ async fn what_has_ended_is_never_restarted_unless_asked_to() {
             let mut status = support::pod_status(Phase::Running, "running", 4);
             status.replicas_ready = 1;
             let body = apocryph_proto::v0::provision_pod::pod_reply::Message::Status(status);
-            vec![Act::Send(PodReply { message: Some(body), r#final: false }), Act::Hang]
+            vec![
+                Act::Send(PodReply {
+                    message: Some(body),
+                    r#final: false,
+                }),
+                Act::Hang,
+            ]
         }
     })
     .await;
@@ -252,7 +338,10 @@ async fn what_has_ended_is_never_restarted_unless_asked_to() {
 
     let error = publisher.deploy(&mut deployment, Until::Running).await.unwrap_err();
     let Error::Ended(end) = &error else { panic!("{error:?}") };
-    assert_eq!((end.life, end.code.text.as_str(), end.at, end.already), (3, "start_timeout", 7, true));
+    assert_eq!(
+        (end.life, end.code.text.as_str(), end.at, end.already),
+        (3, "start_timeout", 7, true)
+    );
     assert_eq!(error.exit(), Exit::Conflict);
     assert_eq!(provider.operations(), ["provision"]);
 
@@ -287,28 +376,54 @@ async fn an_end_on_the_way_is_an_error_and_the_end_that_was_asked_for_is_not() {
     let script = |code: &'static str| move |_: usize, _: &support::Call| vec![accepted(), running(), ended(code, 1)];
 
     let provider = FakeProvider::start(|_, _| vec![accepted(), ended("start_timeout", 1)]).await;
-    let error = publisher.deploy(&mut publisher.deployment(&provider.provider), Until::Running).await.unwrap_err();
+    let error = publisher
+        .deploy(&mut publisher.deployment(&provider.provider), Until::Running)
+        .await
+        .unwrap_err();
     assert_eq!((error.exit(), error.code().as_str()), (Exit::Ended, "start_timeout"));
 
     for (code, exit) in [("deleted_by_publisher", Exit::Ok), ("deleted_by_admin", Exit::Ended)] {
         let provider = FakeProvider::start(script(code)).await;
         let mut deployment = publisher.deployment(&provider.provider);
         let reached = publisher.deploy(&mut deployment, Until::Ended).await.unwrap();
-        assert!(matches!(&reached, Reached::Ended(end) if end.exit() == exit), "{reached:?}");
-        assert!(Deployment::load(&publisher.store, &publisher.key, deployment.pod()).unwrap().unwrap().has_ended());
+        assert!(
+            matches!(&reached, Reached::Ended(end) if end.exit() == exit),
+            "{reached:?}"
+        );
+        assert!(
+            Deployment::load(&publisher.store, &publisher.key, deployment.pod())
+                .unwrap()
+                .unwrap()
+                .has_ended()
+        );
     }
 }
 
 #[tokio::test]
 async fn a_stream_without_a_proper_end_has_failed_and_is_taken_up_again() {
-    let empty = || Act::Send(PodReply { message: None, r#final: true });
+    let empty = || {
+        Act::Send(PodReply {
+            message: None,
+            r#final: true,
+        })
+    };
     let final_but_alive = || {
-        let body = apocryph_proto::v0::provision_pod::pod_reply::Message::Status(support::pod_status(Phase::Running, "running", 1));
-        Act::Send(PodReply { message: Some(body), r#final: true })
+        let body = apocryph_proto::v0::provision_pod::pod_reply::Message::Status(support::pod_status(
+            Phase::Running,
+            "running",
+            1,
+        ));
+        Act::Send(PodReply {
+            message: Some(body),
+            r#final: true,
+        })
     };
     let refusal_not_final = || {
         let body = apocryph_proto::v0::provision_pod::pod_reply::Message::Refusal(Refusal::default());
-        Act::Send(PodReply { message: Some(body), r#final: false })
+        Act::Send(PodReply {
+            message: Some(body),
+            r#final: false,
+        })
     };
     let provider = FakeProvider::start(move |n, _| match n {
         0 => vec![accepted(), running(), Act::Close],
@@ -319,7 +434,10 @@ async fn a_stream_without_a_proper_end_has_failed_and_is_taken_up_again() {
     })
     .await;
     let publisher = Publisher::new();
-    let reached = publisher.deploy(&mut publisher.deployment(&provider.provider), Until::Ended).await.unwrap();
+    let reached = publisher
+        .deploy(&mut publisher.deployment(&provider.provider), Until::Ended)
+        .await
+        .unwrap();
     assert!(matches!(reached, Reached::Ended(_)));
     assert_eq!(provider.operations(), ["provision", "watch", "watch", "watch", "watch"]);
 }
@@ -327,28 +445,60 @@ async fn a_stream_without_a_proper_end_has_failed_and_is_taken_up_again() {
 #[tokio::test]
 async fn detached_it_leaves_with_accepted() {
     let provider = FakeProvider::start(|_, call| {
-        assert!(ProvisionPodRequest::decode(call.envelope.request.as_slice()).unwrap().detach);
-        let body = apocryph_proto::v0::provision_pod::pod_reply::Message::Status(support::pod_status(Phase::Accepted, "accepted", 1));
-        vec![Act::Send(PodReply { message: Some(body), r#final: true })]
+        assert!(
+            ProvisionPodRequest::decode(call.envelope.request.as_slice())
+                .unwrap()
+                .detach
+        );
+        let body = apocryph_proto::v0::provision_pod::pod_reply::Message::Status(support::pod_status(
+            Phase::Accepted,
+            "accepted",
+            1,
+        ));
+        vec![Act::Send(PodReply {
+            message: Some(body),
+            r#final: true,
+        })]
     })
     .await;
     let publisher = Publisher::new();
     let mut deployment = Deployment::free(pod(), PodId::random(), &publisher.key, &provider.provider, 0, true);
-    assert!(matches!(publisher.deploy(&mut deployment, Until::Accepted).await.unwrap(), Reached::Accepted(_)));
+    assert!(matches!(
+        publisher.deploy(&mut deployment, Until::Accepted).await.unwrap(),
+        Reached::Accepted(_)
+    ));
 }
 
 #[tokio::test]
 async fn trouble_is_waited_on_unless_told_to_fail_fast() {
-    let script = |_: usize, _: &support::Call| vec![accepted(), status(Phase::Pulling, "image_not_found"), running(), Act::Hang];
+    let script = |_: usize, _: &support::Call| {
+        vec![
+            accepted(),
+            status(Phase::Pulling, "image_not_found"),
+            running(),
+            Act::Hang,
+        ]
+    };
     let provider = FakeProvider::start(script).await;
     let publisher = Publisher::new();
-    publisher.deploy(&mut publisher.deployment(&provider.provider), Until::Running).await.unwrap();
+    publisher
+        .deploy(&mut publisher.deployment(&provider.provider), Until::Running)
+        .await
+        .unwrap();
 
-    let options = Options { until: Until::Running, fail_fast: true };
+    let options = Options {
+        until: Until::Running,
+        fail_fast: true,
+    };
     let mut deployment = publisher.deployment(&provider.provider);
     let link = publisher.link(&provider.provider);
-    let error = deploy(link, &mut deployment, None, options, &mut |_| {}).await.unwrap_err();
-    assert_eq!((error.exit(), error.code().as_str()), (Exit::Trouble, "image_not_found"));
+    let error = deploy(link, &mut deployment, None, options, &mut |_| {})
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.exit(), error.code().as_str()),
+        (Exit::Trouble, "image_not_found")
+    );
 }
 
 #[tokio::test]
@@ -356,7 +506,10 @@ async fn no_manifest_goes_to_a_provider_that_proves_nothing() {
     let provider = FakeProvider::start(|_, _| vec![accepted()]).await;
     let mut publisher = Publisher::new();
     publisher.settings.allow_unattested = false;
-    let error = publisher.deploy(&mut publisher.deployment(&provider.provider), Until::Running).await.unwrap_err();
+    let error = publisher
+        .deploy(&mut publisher.deployment(&provider.provider), Until::Running)
+        .await
+        .unwrap_err();
     assert_eq!(error.exit(), Exit::NotAttested);
     assert!(error.remedy().contains("--allow-unattested"));
     assert!(provider.calls().is_empty(), "nothing was sent");
@@ -366,8 +519,14 @@ async fn no_manifest_goes_to_a_provider_that_proves_nothing() {
 async fn a_relayed_attestation_is_refused_even_by_who_allows_unattested() {
     let provider = FakeProvider::start_with(Attesting::Relayed, &protocol::ALL, |_, _| vec![accepted()]).await;
     let publisher = Publisher::new();
-    let error = publisher.deploy(&mut publisher.deployment(&provider.provider), Until::Running).await.unwrap_err();
-    assert_eq!((error.exit(), error.code().as_str()), (Exit::NotAttested, "attestation_invalid"));
+    let error = publisher
+        .deploy(&mut publisher.deployment(&provider.provider), Until::Running)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.exit(), error.code().as_str()),
+        (Exit::NotAttested, "attestation_invalid")
+    );
     assert!(provider.calls().is_empty(), "nothing was sent");
 }
 
@@ -379,14 +538,21 @@ async fn delete_ends_the_life_that_it_was_told_first_however_often_it_must_ask()
     })
     .await;
     let publisher = Publisher::new();
-    let end = delete(publisher.link(&provider.provider), PodId::random(), 0, 0, &mut |_| {}).await.unwrap();
+    let end = delete(publisher.link(&provider.provider), PodId::random(), 0, 0, &mut |_| {})
+        .await
+        .unwrap();
     assert_eq!((end.life, end.code.text.as_str()), (1, "deleted_by_publisher"));
     let lives: Vec<_> = provider
         .calls()
         .iter()
-        .map(|call| match ManagePodRequest::decode(call.envelope.request.as_slice()).unwrap().operation {
-            Some(Operation::Delete(delete)) => delete.life,
-            other => panic!("{other:?}"),
+        .map(|call| {
+            match ManagePodRequest::decode(call.envelope.request.as_slice())
+                .unwrap()
+                .operation
+            {
+                Some(Operation::Delete(delete)) => delete.life,
+                other => panic!("{other:?}"),
+            }
         })
         .collect();
     assert_eq!(lives, [0, 1]);
@@ -401,9 +567,13 @@ async fn watch_reports_to_the_end_and_a_pod_that_is_not_there_is_said_so() {
     .await;
     let publisher = Publisher::new();
     let link = publisher.link(&provider.provider);
-    let reached = watch(link, PodId::random(), 0, Until::Ended, &mut |_| {}).await.unwrap();
+    let reached = watch(link, PodId::random(), 0, Until::Ended, &mut |_| {})
+        .await
+        .unwrap();
     assert!(matches!(reached, Reached::Ended(end) if end.exit() == Exit::Ended));
-    let error = watch(link, PodId::random(), 0, Until::Ended, &mut |_| {}).await.unwrap_err();
+    let error = watch(link, PodId::random(), 0, Until::Ended, &mut |_| {})
+        .await
+        .unwrap_err();
     assert_eq!(error.exit(), Exit::Conflict);
 }
 
@@ -414,7 +584,10 @@ async fn wrong_peers_wrong_protocols_and_closed_doors_are_told_apart() {
 
     let somebody_else = Provider::new(PeerId::random(), provider.provider.addresses().to_vec()).unwrap();
     let wrong = client.connect(&somebody_else).await.err().unwrap();
-    assert!(matches!(wrong, NetError::WrongPeer { obtained, .. } if obtained == provider.peer()), "{wrong:?}");
+    assert!(
+        matches!(wrong, NetError::WrongPeer { obtained, .. } if obtained == provider.peer()),
+        "{wrong:?}"
+    );
 
     let connection = client.connect(&provider.provider).await.unwrap();
     let unsupported = connection.open(protocol::PROVISION_POD).await.err().unwrap();
@@ -423,7 +596,11 @@ async fn wrong_peers_wrong_protocols_and_closed_doors_are_told_apart() {
     connection.abort().await;
 
     // A port that was free a moment ago.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let closed = Provider::new(provider.peer(), [format!("/ip4/127.0.0.1/tcp/{free}").parse().unwrap()]).unwrap();
     let unreachable = client.connect(&closed).await.err().unwrap();
     assert!(matches!(unreachable, NetError::Unreachable(_)), "{unreachable:?}");
@@ -436,14 +613,26 @@ async fn each_transport_carries_a_deployment() {
     let publisher = Publisher::new();
     for address in provider.provider.addresses() {
         let only = Provider::new(provider.peer(), [address.clone()]).unwrap();
-        publisher.deploy(&mut publisher.deployment(&only), Until::Running).await.unwrap();
+        publisher
+            .deploy(&mut publisher.deployment(&only), Until::Running)
+            .await
+            .unwrap();
     }
     let connected: Vec<_> = publisher
         .events
         .lock()
         .unwrap()
         .iter()
-        .filter_map(|event| if let Event::Connected { address } = event { Some(address.to_string()) } else { None })
+        .filter_map(|event| {
+            if let Event::Connected { address } = event {
+                Some(address.to_string())
+            } else {
+                None
+            }
+        })
         .collect();
-    assert!(connected[0].contains("/tcp/") && connected[1].contains("/quic-v1"), "{connected:?}");
+    assert!(
+        connected[0].contains("/tcp/") && connected[1].contains("/quic-v1"),
+        "{connected:?}"
+    );
 }

@@ -141,11 +141,16 @@ pub struct Deploy {
 
 impl Deploy {
     pub fn goal(&self) -> Until {
-        if self.detach { Until::Accepted } else { self.until.into() }
+        if self.detach {
+            Until::Accepted
+        } else {
+            self.until.into()
+        }
     }
 
     pub fn effective_timeout(&self) -> Option<Duration> {
-        self.timeout.or_else(|| (self.goal() != Until::Ended).then_some(DEPLOY_TIMEOUT))
+        self.timeout
+            .or_else(|| (self.goal() != Until::Ended).then_some(DEPLOY_TIMEOUT))
     }
 }
 
@@ -175,12 +180,20 @@ fn duration(text: &str) -> Result<Duration, String> {
     if !number.bytes().all(|b| b.is_ascii_digit()) {
         return Err(wrong());
     }
-    let seconds = number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).filter(|s| *s > 0).ok_or_else(wrong)?;
+    let seconds = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(unit))
+        .filter(|s| *s > 0)
+        .ok_or_else(wrong)?;
     Ok(Duration::from_secs(seconds))
 }
 
 fn exits() -> String {
-    let lines: Vec<_> = Exit::ALL.iter().map(|exit| format!("  {:>3}  {}", exit.status(), exit.meaning())).collect();
+    let lines: Vec<_> = Exit::ALL
+        .iter()
+        .map(|exit| format!("  {:>3}  {}", exit.status(), exit.meaning()))
+        .collect();
     format!("Exit status:\n{}", lines.join("\n"))
 }
 
@@ -199,7 +212,10 @@ mod tests {
     fn help_lists_every_exit_status() {
         let help = Args::command().render_long_help().to_string();
         for exit in Exit::ALL {
-            assert!(help.contains(&format!("{:>3}  {}", exit.status(), exit.meaning())), "{exit:?}");
+            assert!(
+                help.contains(&format!("{:>3}  {}", exit.status(), exit.meaning())),
+                "{exit:?}"
+            );
         }
     }
 
@@ -217,7 +233,19 @@ mod tests {
         assert_eq!(seconds("90s"), Ok(90));
         assert_eq!(seconds("10m"), Ok(600));
         assert_eq!(seconds("2h"), Ok(7_200));
-        for text in ["", "s", "0", "0m", "-1s", "+1s", "1.5h", "1d", "1 m", "99999999999999999999h", "µ"] {
+        for text in [
+            "",
+            "s",
+            "0",
+            "0m",
+            "-1s",
+            "+1s",
+            "1.5h",
+            "1d",
+            "1 m",
+            "99999999999999999999h",
+            "µ",
+        ] {
             assert!(seconds(text).is_err(), "{text}");
         }
     }
@@ -229,11 +257,20 @@ mod tests {
         assert!(parse(&["m.yaml", "--resume", "abcd"]).is_err());
         assert!(parse(&["--resume", "abcd", "--restart"]).is_ok());
         assert!(parse(&["m.yaml", "--detach", "--until", "ended"]).is_err());
-        let Command::Deploy(deploy) = parse(&["m.yaml"]).unwrap().command else { unreachable!() };
-        assert_eq!((deploy.goal(), deploy.effective_timeout()), (Until::Running, Some(DEPLOY_TIMEOUT)));
-        let Command::Deploy(deploy) = parse(&["m.yaml", "--until", "ended"]).unwrap().command else { unreachable!() };
+        let Command::Deploy(deploy) = parse(&["m.yaml"]).unwrap().command else {
+            unreachable!()
+        };
+        assert_eq!(
+            (deploy.goal(), deploy.effective_timeout()),
+            (Until::Running, Some(DEPLOY_TIMEOUT))
+        );
+        let Command::Deploy(deploy) = parse(&["m.yaml", "--until", "ended"]).unwrap().command else {
+            unreachable!()
+        };
         assert_eq!((deploy.goal(), deploy.effective_timeout()), (Until::Ended, None));
-        let Command::Deploy(deploy) = parse(&["m.yaml", "--detach"]).unwrap().command else { unreachable!() };
+        let Command::Deploy(deploy) = parse(&["m.yaml", "--detach"]).unwrap().command else {
+            unreachable!()
+        };
         assert_eq!(deploy.goal(), Until::Accepted);
     }
 }

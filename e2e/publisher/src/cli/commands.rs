@@ -58,11 +58,17 @@ async fn dispatch(args: Args, output: &mut Output, remedy: &mut String) -> Resul
         Command::Check { manifest } => check(&manifest, output),
         Command::Deploy(args) => deploy_command(&global, args, output, remedy).await,
         Command::Watch { pod, until, timeout } => {
-            let settings = Settings { timeout, ..Settings::default() };
+            let settings = Settings {
+                timeout,
+                ..Settings::default()
+            };
             watch_command(&global, pod.as_deref(), until.into(), settings, output).await
         }
         Command::Delete { pod, timeout } => {
-            let settings = Settings { timeout, ..Settings::default() };
+            let settings = Settings {
+                timeout,
+                ..Settings::default()
+            };
             delete_command(&global, pod.as_deref(), settings, output, remedy).await
         }
     }
@@ -70,10 +76,21 @@ async fn dispatch(args: Args, output: &mut Output, remedy: &mut String) -> Resul
 
 fn key_path(global: &Global) -> Result<PathBuf, Error> {
     let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let config = || set("XDG_CONFIG_HOME").filter(|p| p.is_absolute()).or_else(|| Some(set("HOME")?.join(".config")));
-    global.key_file.clone().or_else(|| Some(config()?.join("apocryph/key"))).ok_or_else(|| {
-        Error::usage("neither HOME nor XDG_CONFIG_HOME says where the key is", "Name its file with --key-file.")
-    })
+    let config = || {
+        set("XDG_CONFIG_HOME")
+            .filter(|p| p.is_absolute())
+            .or_else(|| Some(set("HOME")?.join(".config")))
+    };
+    global
+        .key_file
+        .clone()
+        .or_else(|| Some(config()?.join("apocryph/key")))
+        .ok_or_else(|| {
+            Error::usage(
+                "neither HOME nor XDG_CONFIG_HOME says where the key is",
+                "Name its file with --key-file.",
+            )
+        })
 }
 
 fn load_key(global: &Global) -> Result<PublisherKey, Error> {
@@ -106,7 +123,10 @@ fn key_new(global: &Global, output: &mut Output) -> Result<Exit, Error> {
     key.store_new(&path)?;
     let (address, file) = (key.address_text(), path.display().to_string());
     output.tell(
-        &[human::line("address", &address), human::line("file", format!("{file} (keep a copy: it cannot be made again)"))],
+        &[
+            human::line("address", &address),
+            human::line("file", format!("{file} (keep a copy: it cannot be made again)")),
+        ],
         &json!({"event": "key", "address": address, "file": file}),
     );
     Ok(Exit::Ok)
@@ -114,7 +134,10 @@ fn key_new(global: &Global, output: &mut Output) -> Result<Exit, Error> {
 
 fn key_show(global: &Global, output: &mut Output) -> Result<Exit, Error> {
     let address = load_key(global)?.address_text();
-    output.tell(&[human::line("address", &address)], &json!({"event": "key", "address": address}));
+    output.tell(
+        &[human::line("address", &address)],
+        &json!({"event": "key", "address": address}),
+    );
     Ok(Exit::Ok)
 }
 
@@ -140,7 +163,10 @@ async fn attest_command(global: &Global, require_evidence: bool, output: &mut Ou
     drop(connection);
     client.shutdown().await;
     let attested = attested?;
-    output.tell(&human::attestation(&provider, &attested), &machine::attestation(Some(&provider), &attested));
+    output.tell(
+        &human::attestation(&provider, &attested),
+        &machine::attestation(Some(&provider), &attested),
+    );
     if require_evidence {
         attested.accepted()?;
     }
@@ -148,9 +174,15 @@ async fn attest_command(global: &Global, require_evidence: bool, output: &mut Ou
 }
 
 fn wanted(wanted: &Wanted) -> Result<Vec<Resource>, Error> {
-    let bytes = [("memory", &wanted.memory), ("storage", &wanted.storage), ("ephemeral-storage", &wanted.ephemeral_storage)];
+    let bytes = [
+        ("memory", &wanted.memory),
+        ("storage", &wanted.storage),
+        ("ephemeral-storage", &wanted.ephemeral_storage),
+    ];
     let cpu = wanted.cpu.iter().map(|text| quantity::cpu(text));
-    let bytes = bytes.into_iter().filter_map(|(name, text)| Some(quantity::bytes(name, text.as_ref()?)));
+    let bytes = bytes
+        .into_iter()
+        .filter_map(|(name, text)| Some(quantity::bytes(name, text.as_ref()?)));
     cpu.chain(bytes)
         .collect::<Result<_, _>>()
         .map_err(|e| Error::usage(e.to_string(), "Amounts are whole after their unit is applied."))
@@ -170,7 +202,13 @@ async fn capacity_command(global: &Global, args: &Wanted, output: &mut Output) -
 }
 
 /// The deployment to go on with, or a new one.
-fn chosen(global: &Global, args: &Deploy, key: &PublisherKey, store: &Store, output: &mut Output) -> Result<Deployment, Error> {
+fn chosen(
+    global: &Global,
+    args: &Deploy,
+    key: &PublisherKey,
+    store: &Store,
+    output: &mut Output,
+) -> Result<Deployment, Error> {
     let given = provider(global)?;
     if let Some(text) = &args.resume {
         let pod = store.find(text)?;
@@ -182,13 +220,23 @@ fn chosen(global: &Global, args: &Deploy, key: &PublisherKey, store: &Store, out
         }
         return Ok(deployment);
     }
-    let path = args.manifest.as_deref().ok_or_else(|| Error::usage("no manifest is given", "Name one, or --resume a pod."))?;
+    let path = args
+        .manifest
+        .as_deref()
+        .ok_or_else(|| Error::usage("no manifest is given", "Name one, or --resume a pod."))?;
     let pod = manifest::read(path)?;
     manifest::check(&pod)?;
     if args.restart && args.pod_id.is_none() {
-        return Err(Error::usage("which pod is to be started anew is not said", "Name it with --resume or --pod-id."));
+        return Err(Error::usage(
+            "which pod is to be started anew is not said",
+            "Name it with --resume or --pod-id.",
+        ));
     }
-    let remembered = args.pod_id.map(|id| Deployment::load(store, key, id)).transpose()?.flatten();
+    let remembered = args
+        .pod_id
+        .map(|id| Deployment::load(store, key, id))
+        .transpose()?
+        .flatten();
     let Some(mut remembered) = remembered else {
         let provider = given.ok_or(Error::Provider(ProviderError::None))?;
         if args.pod_id.is_none() {
@@ -205,7 +253,10 @@ fn chosen(global: &Global, args: &Deploy, key: &PublisherKey, store: &Store, out
     } else if !remembered.is_of(&pod) {
         return Err(Error::Refused(Refusal {
             remedy: "Deploy it under another pod id, or end the pod and say --restart.".into(),
-            ..Refusal::new(Code::ContentDiffers, format!("pod {} was deployed with another manifest", remembered.pod()))
+            ..Refusal::new(
+                Code::ContentDiffers,
+                format!("pod {} was deployed with another manifest", remembered.pod()),
+            )
         }));
     }
     Ok(remembered)
@@ -237,7 +288,12 @@ fn note_unfinished(
     Ok(())
 }
 
-async fn deploy_command(global: &Global, args: Deploy, output: &mut Output, remedy: &mut String) -> Result<Exit, Error> {
+async fn deploy_command(
+    global: &Global,
+    args: Deploy,
+    output: &mut Output,
+    remedy: &mut String,
+) -> Result<Exit, Error> {
     let (key, store) = (load_key(global)?, store(global)?);
     let mut deployment = chosen(global, &args, &key, &store, output)?;
     let pod = deployment.pod();
@@ -256,13 +312,24 @@ async fn deploy_command(global: &Global, args: Deploy, output: &mut Output, reme
         ..Settings::default()
     };
     let provider = deployment.provider().clone();
-    let link = Link { client: &client, key: &key, provider: &provider, settings: &settings };
+    let link = Link {
+        client: &client,
+        key: &key,
+        provider: &provider,
+        settings: &settings,
+    };
     let outcome = async {
         if args.restart {
             deploy::restart(link, &mut deployment, &mut |event| output.event(&event)).await?;
         }
-        let options = Options { until: args.goal(), fail_fast: args.fail_fast };
-        deploy(link, &mut deployment, Some(&store), options, &mut |event| output.event(&event)).await
+        let options = Options {
+            until: args.goal(),
+            fail_fast: args.fail_fast,
+        };
+        deploy(link, &mut deployment, Some(&store), options, &mut |event| {
+            output.event(&event)
+        })
+        .await
     }
     .await;
     client.shutdown().await;
@@ -286,9 +353,8 @@ fn reached(pod: PodId, reached: Reached, output: &mut Output) -> Result<Exit, Er
             Exit::Ok
         }
         Reached::Running(s) => {
-            let mut lines = vec![human::line("done", format!("running; end it with `apocryph delete {pod}`"))];
-            lines.extend(human::addresses(&s));
-            output.result(lines.join("\n"), status("running", &s), Exit::Ok);
+            let line = human::line("done", format!("running; end it with `apocryph delete {pod}`"));
+            output.result(line, status("running", &s), Exit::Ok);
             Exit::Ok
         }
         Reached::Ended(end) => {
@@ -301,8 +367,15 @@ fn reached(pod: PodId, reached: Reached, output: &mut Output) -> Result<Exit, Er
 }
 
 fn ended(pod: PodId, end: &Ended, exit: Exit, output: &mut Output) {
-    let line = human::line("done", format!("life {} ended, {}: {}", end.life, end.code.text, end.message));
-    output.result(line, json!({"outcome": "ended", "podId": pod.to_string(), "ended": machine::ended(end)}), exit);
+    let line = human::line(
+        "done",
+        format!("life {} ended, {}: {}", end.life, end.code.text, end.message),
+    );
+    output.result(
+        line,
+        json!({"outcome": "ended", "podId": pod.to_string(), "ended": machine::ended(end)}),
+        exit,
+    );
 }
 
 /// A pod to watch or delete, and what is remembered of it.
@@ -322,7 +395,12 @@ fn target(global: &Global, pod: Option<&str>, key: &PublisherKey, store: &Store)
                 // A pod that was deployed from elsewhere: the provider must be named.
                 let provider = provider(global)?
                     .ok_or_else(|| Error::State(StateError::Unknown(id.to_string(), store.folder().to_owned())))?;
-                return Ok(Target { pod: id, provider, chain_id: 0, remembered: None });
+                return Ok(Target {
+                    pod: id,
+                    provider,
+                    chain_id: 0,
+                    remembered: None,
+                });
             }
             remembered
         }
@@ -357,7 +435,10 @@ fn only_one(key: &PublisherKey, store: &Store) -> Result<Deployment, Error> {
             format!("no pod that lives is remembered in {}", store.folder().display()),
             "Give its pod id and --provider.",
         )),
-        _ => Err(Error::usage(format!("there is more than one pod: {}", names.join(", ")), "Name one of them.")),
+        _ => Err(Error::usage(
+            format!("there is more than one pod: {}", names.join(", ")),
+            "Name one of them.",
+        )),
     }
 }
 
@@ -372,8 +453,16 @@ async fn watch_command(
     let mut target = target(global, pod, &key, &store)?;
     output.start_live();
     let client = Client::start()?;
-    let link = Link { client: &client, key: &key, provider: &target.provider, settings: &settings };
-    let outcome = watch(link, target.pod, target.chain_id, until, &mut |event| output.event(&event)).await;
+    let link = Link {
+        client: &client,
+        key: &key,
+        provider: &target.provider,
+        settings: &settings,
+    };
+    let outcome = watch(link, target.pod, target.chain_id, until, &mut |event| {
+        output.event(&event)
+    })
+    .await;
     client.shutdown().await;
     if let (Some(remembered), Ok(Reached::Ended(end)) | Err(Error::Ended(end))) = (&mut target.remembered, &outcome) {
         remembered.note_end(end, &store, &key)?;
@@ -390,13 +479,28 @@ async fn delete_command(
 ) -> Result<Exit, Error> {
     let (key, store) = (load_key(global)?, store(global)?);
     let mut target = target(global, pod, &key, &store)?;
-    *remedy = format!("If the order has arrived, it is carried out; see with `apocryph watch {}`.", target.pod);
+    *remedy = format!(
+        "If the order has arrived, it is carried out; see with `apocryph watch {}`.",
+        target.pod
+    );
     output.start_live();
     let client = Client::start()?;
-    let link = Link { client: &client, key: &key, provider: &target.provider, settings: &settings };
+    let link = Link {
+        client: &client,
+        key: &key,
+        provider: &target.provider,
+        settings: &settings,
+    };
     // The life that this client knows, so that a life which somebody starts meanwhile is not ended by mistake.
-    let life = target.remembered.as_ref().filter(|r| r.is_accepted()).map_or(0, Deployment::life);
-    let outcome = delete(link, target.pod, target.chain_id, life, &mut |event: Event| output.event(&event)).await;
+    let life = target
+        .remembered
+        .as_ref()
+        .filter(|r| r.is_accepted())
+        .map_or(0, Deployment::life);
+    let outcome = delete(link, target.pod, target.chain_id, life, &mut |event: Event| {
+        output.event(&event)
+    })
+    .await;
     client.shutdown().await;
     let end = outcome?;
     if let Some(remembered) = &mut target.remembered {
@@ -420,7 +524,10 @@ mod tests {
         };
         let names: Vec<_> = wanted(&args).unwrap().into_iter().map(|r| r.resource).collect();
         assert_eq!(names, ["cpu", "memory", "ephemeral-storage"]);
-        let wrong = Wanted { cpu: Some("many".into()), ..args };
+        let wrong = Wanted {
+            cpu: Some("many".into()),
+            ..args
+        };
         let error = wanted(&wrong).unwrap_err();
         assert_eq!(error.exit(), Exit::Usage);
         assert!(error.to_string().contains("many is not an amount of cpu"));

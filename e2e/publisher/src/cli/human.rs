@@ -38,9 +38,15 @@ pub fn addresses(status: &Status) -> Vec<String> {
 pub fn admitted(status: &Status) -> Vec<String> {
     let Some(pod) = &status.admitted else { return Vec::new() };
     let one = |container: &apocryph_proto::v0::pod::Container| {
-        let resources: Vec<_> =
-            container.resource_requests.iter().map(|r| format!("{} {}", printable(&r.resource), show(r))).collect();
-        line("reserved", format!("{}: {}", printable(&container.name), resources.join(", ")))
+        let resources: Vec<_> = container
+            .resource_requests
+            .iter()
+            .map(|r| format!("{} {}", printable(&r.resource), show(r)))
+            .collect();
+        line(
+            "reserved",
+            format!("{}: {}", printable(&container.name), resources.join(", ")),
+        )
     };
     pod.containers.iter().map(one).collect()
 }
@@ -54,7 +60,10 @@ pub fn event(event: &Event) -> Vec<String> {
         Event::Attested(attested) => vec![attested_line(attested)],
         Event::Sent { operation } => vec![line("sent", *operation)],
         Event::Status(_) => Vec::new(),
-        Event::Retrying { reason, delay, .. } => vec![line("waiting", format!("{reason}; next attempt in {}", seconds(*delay)))],
+        Event::Retrying { reason, delay, .. } => vec![line(
+            "waiting",
+            format!("{reason}; next attempt in {}", seconds(*delay)),
+        )],
     }
 }
 
@@ -72,7 +81,13 @@ fn attested_line(attested: &Attested) -> String {
 /// All that an attestation says.
 pub fn attestation(provider: &str, attested: &Attested) -> Vec<String> {
     let claims = &attested.claims;
-    let or = |text: &str, otherwise: &str| if text.is_empty() { otherwise.to_owned() } else { text.to_owned() };
+    let or = |text: &str, otherwise: &str| {
+        if text.is_empty() {
+            otherwise.to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
     let hash = data_encoding::HEXLOWER.encode(&claims.policies_hash);
     let mut lines = vec![
         line("provider", provider),
@@ -82,20 +97,40 @@ pub fn attestation(provider: &str, attested: &Attested) -> Vec<String> {
     if !attested.not_proven.is_empty() {
         lines.push(line("unproven", attested.not_proven.join(", ")));
     }
-    lines.push(line("secrets", format!("visible to {}", or(&claims.secrets_visible_to, "(not told)"))));
-    lines.push(line("claims", format!("image {}, policies {}", or(&claims.image_id, "(unknown)"), or(&hash, "(not told)"))));
-    lines.push(line("claims", match &claims.payment_address {
-        Some(address) => format!("payments go to {}", address_text(address)),
-        None => "takes no payments".into(),
-    }));
+    lines.push(line(
+        "secrets",
+        format!("visible to {}", or(&claims.secrets_visible_to, "(not told)")),
+    ));
+    lines.push(line(
+        "claims",
+        format!(
+            "image {}, policies {}",
+            or(&claims.image_id, "(unknown)"),
+            or(&hash, "(not told)")
+        ),
+    ));
+    lines.push(line(
+        "claims",
+        match &claims.payment_address {
+            Some(address) => format!("payments go to {}", address_text(address)),
+            None => "takes no payments".into(),
+        },
+    ));
     lines
 }
 
 /// All that a capacity reply says.
 pub fn capacity(capacity: &CapacityResponse, asked: bool) -> Vec<String> {
     let resources = |list: &[apocryph_proto::v0::pod::Resource]| {
-        let words: Vec<_> = list.iter().map(|r| format!("{} {}", printable(&r.resource), show(r))).collect();
-        if words.is_empty() { "nothing".into() } else { words.join(", ") }
+        let words: Vec<_> = list
+            .iter()
+            .map(|r| format!("{} {}", printable(&r.resource), show(r)))
+            .collect();
+        if words.is_empty() {
+            "nothing".into()
+        } else {
+            words.join(", ")
+        }
     };
     let mut lines = vec![line("free", resources(&capacity.available_resources))];
     for shape in &capacity.nodes {
@@ -111,22 +146,32 @@ pub fn capacity(capacity: &CapacityResponse, asked: bool) -> Vec<String> {
     if let Ok(address) = <&[u8; 20]>::try_from(capacity.provider_address.as_slice()) {
         lines.push(line("payment", address_text(address)));
     }
-    let root = if capacity.images_may_run_as_root { "images may start as root" } else { "images must not start as root" };
+    let root = if capacity.images_may_run_as_root {
+        "images may start as root"
+    } else {
+        "images must not start as root"
+    };
     lines.push(line("images", root));
     if !capacity.shared_addresses.is_empty() {
         let shared: Vec<_> = capacity.shared_addresses.iter().map(|a| printable(a)).collect();
         lines.push(line("addresses", shared.join(", ")));
     }
     match &capacity.not_accepting {
-        Some(not) => lines.push(line("accepting", format!("no, {}: {}", printable(&not.code), printable(&not.message)))),
+        Some(not) => lines.push(line(
+            "accepting",
+            format!("no, {}: {}", printable(&not.code), printable(&not.message)),
+        )),
         None => lines.push(line("accepting", "yes")),
     }
     if asked {
-        lines.push(line("fits", match (capacity.fits, capacity.blocking_resource.as_str()) {
-            (true, _) => "yes".into(),
-            (false, "") => "no".into(),
-            (false, resource) => format!("no: {} blocks", printable(resource)),
-        }));
+        lines.push(line(
+            "fits",
+            match (capacity.fits, capacity.blocking_resource.as_str()) {
+                (true, _) => "yes".into(),
+                (false, "") => "no".into(),
+                (false, resource) => format!("no: {} blocks", printable(resource)),
+            },
+        ));
     }
     lines
 }
@@ -148,8 +193,15 @@ fn price(table: &PriceTable) -> String {
         ("external IP", hour.external_ip),
     ];
     prices.retain(|(_, price)| !price.is_empty());
-    let mut words: Vec<_> = prices.into_iter().map(|(name, price)| format!("{name} {}", printable(&price))).collect();
-    words.extend(hour.gpu.iter().map(|(model, price)| format!("{} {}", printable(model), printable(price))));
+    let mut words: Vec<_> = prices
+        .into_iter()
+        .map(|(name, price)| format!("{name} {}", printable(&price)))
+        .collect();
+    words.extend(
+        hour.gpu
+            .iter()
+            .map(|(model, price)| format!("{} {}", printable(model), printable(price))),
+    );
     if !words.is_empty() {
         text.push_str(&format!("; per hour: {}", words.join(", ")));
     }
@@ -160,19 +212,27 @@ fn price(table: &PriceTable) -> String {
 pub fn checked(checked: &Checked) -> Vec<String> {
     let mut lines = Vec::new();
     for container in checked.manifest.containers() {
-        lines.push(line("container", format!("{}, image {}", container.name, container.image)));
+        lines.push(line(
+            "container",
+            format!("{}, image {}", container.name, container.image),
+        ));
         let requests = &container.requests;
         let asked = [
             requests.cpu_millis.map(|m| format!("cpu {m}m")),
             requests.memory.map(|b| format!("memory {}", binary(b.into()))),
-            requests.ephemeral_storage.map(|b| format!("ephemeral-storage {}", binary(b.into()))),
+            requests
+                .ephemeral_storage
+                .map(|b| format!("ephemeral-storage {}", binary(b.into()))),
         ];
         let asked: Vec<_> = asked.into_iter().flatten().collect();
         if !asked.is_empty() {
             lines.push(line("requests", asked.join(", ")));
         }
         for port in &container.ports {
-            lines.push(line("port", format!("{} {} to {} in the container", port.name, port.port, port.target_port)));
+            lines.push(line(
+                "port",
+                format!("{} {} to {} in the container", port.name, port.port, port.target_port),
+            ));
         }
         for name in container.env.keys() {
             lines.push(line("env", format!("{name} (value secret)")));
@@ -183,10 +243,16 @@ pub fn checked(checked: &Checked) -> Vec<String> {
         }
     }
     for volume in checked.manifest.volumes() {
-        lines.push(line("volume", format!("{} {}", volume.name, binary(volume.size.into()))));
+        lines.push(line(
+            "volume",
+            format!("{} {}", volume.name, binary(volume.size.into())),
+        ));
     }
     lines.extend(checked.defaults.iter().map(|text| line("default", text)));
     lines.extend(checked.notes.iter().map(|text| line("note", text)));
-    lines.push(line("valid", "a provider of this version takes it, as far as the manifest alone decides"));
+    lines.push(line(
+        "valid",
+        "a provider of this version takes it, as far as the manifest alone decides",
+    ));
     lines
 }

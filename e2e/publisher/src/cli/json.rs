@@ -52,7 +52,9 @@ pub fn status(status: &Status) -> Value {
 }
 
 pub fn addresses(list: &[Address]) -> Value {
-    list.iter().map(|a| json!({"container": a.container, "port": a.port, "multiaddr": a.multiaddr})).collect()
+    list.iter()
+        .map(|a| json!({"container": a.container, "port": a.port, "multiaddr": a.multiaddr}))
+        .collect()
 }
 
 /// `provider` where it is not known from elsewhere.
@@ -136,7 +138,12 @@ pub fn checked(checked: &Checked) -> Value {
             })
         })
         .collect();
-    let volumes: Value = checked.manifest.volumes().iter().map(|v| json!({"name": v.name, "bytes": v.size})).collect();
+    let volumes: Value = checked
+        .manifest
+        .volumes()
+        .iter()
+        .map(|v| json!({"name": v.name, "bytes": v.size}))
+        .collect();
     json!({
         "event": "checked",
         "valid": true,

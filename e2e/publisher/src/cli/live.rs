@@ -31,7 +31,10 @@ struct Shared {
 impl Live {
     /// Needs a tokio runtime.
     pub fn start() -> Live {
-        let shared = Arc::new(Mutex::new(Shared { text: String::new(), since: Instant::now() }));
+        let shared = Arc::new(Mutex::new(Shared {
+            text: String::new(),
+            since: Instant::now(),
+        }));
         let task = tokio::spawn(draw(shared.clone()));
         Live { shared, task }
     }

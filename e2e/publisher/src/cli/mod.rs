@@ -26,10 +26,17 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     if std::env::var_os(LOG_ENV).is_some() {
         let filter = EnvFilter::from_env(LOG_ENV);
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init();
     }
     let mut output = Output::of_process(args.global.output);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(e) => return finish(&mut output, Err(Error::Output(e))),
     };
@@ -50,7 +57,8 @@ fn finish(output: &mut Output, outcome: Result<Exit, Error>) -> ExitCode {
 
 /// Ctrl-C or SIGTERM.
 async fn interrupted() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         // Without handlers the signals end the process as they always do.
         return std::future::pending().await;
     };

@@ -29,11 +29,23 @@ pub struct Output {
 impl Output {
     pub fn of_process(format: Format) -> Output {
         let terminal = format == Format::Human && io::stderr().is_terminal();
-        Output { terminal, ..Output::to(format, Box::new(io::stdout()), Box::new(io::stderr())) }
+        Output {
+            terminal,
+            ..Output::to(format, Box::new(io::stdout()), Box::new(io::stderr()))
+        }
     }
 
     pub fn to(format: Format, out: Box<dyn Write + Send>, errors: Box<dyn Write + Send>) -> Output {
-        Output { format, out, errors, live: None, terminal: false, failed: None, last_status: None, last_attested: None }
+        Output {
+            format,
+            out,
+            errors,
+            live: None,
+            terminal: false,
+            failed: None,
+            last_status: None,
+            last_attested: None,
+        }
     }
 
     /// From here on something is waited for.

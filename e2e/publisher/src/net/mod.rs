@@ -60,8 +60,12 @@ impl NetError {
     pub fn remedy(&self) -> &'static str {
         match self {
             NetError::Setup(_) => "Check that this machine has a network and /etc/resolv.conf.",
-            NetError::WrongPeer { .. } => "Ask the provider for their present address and peer id; somebody else answers here.",
-            NetError::Unsupported { .. } => "This peer is no Apocryph provider, or of another version: check the address.",
+            NetError::WrongPeer { .. } => {
+                "Ask the provider for their present address and peer id; somebody else answers here."
+            }
+            NetError::Unsupported { .. } => {
+                "This peer is no Apocryph provider, or of another version: check the address."
+            }
             NetError::Unreachable(_) | NetError::Timeout { .. } | NetError::Lost(_) => {
                 "Check the address and that its port is open from here; if the provider restarts, try again in a minute."
             }
@@ -71,7 +75,10 @@ impl NetError {
 
     /// Dialling again will not help.
     pub fn is_permanent(&self) -> bool {
-        matches!(self, NetError::Setup(_) | NetError::WrongPeer { .. } | NetError::Unsupported { .. } | NetError::Stopped)
+        matches!(
+            self,
+            NetError::Setup(_) | NetError::WrongPeer { .. } | NetError::Unsupported { .. } | NetError::Stopped
+        )
     }
 }
 
@@ -83,8 +90,15 @@ struct Behaviour {
 }
 
 enum Command {
-    Dial { provider: Provider, answer: oneshot::Sender<Result<(ConnectionId, Multiaddr), NetError>> },
-    Open { peer: PeerId, connection: ConnectionId, open: streams::Open },
+    Dial {
+        provider: Provider,
+        answer: oneshot::Sender<Result<(ConnectionId, Multiaddr), NetError>>,
+    },
+    Open {
+        peer: PeerId,
+        connection: ConnectionId,
+        open: streams::Open,
+    },
     Close(ConnectionId),
 }
 
@@ -108,7 +122,11 @@ impl Client {
         let setup = |e: &dyn std::fmt::Display| NetError::Setup(e.to_string());
         let swarm = SwarmBuilder::with_existing_identity(identity)
             .with_tokio()
-            .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+            .with_tcp(
+                tcp::Config::default().nodelay(true),
+                noise::Config::new,
+                yamux::Config::default,
+            )
             .map_err(|e| setup(&e))?
             .with_quic()
             .with_dns()
@@ -128,7 +146,13 @@ impl Client {
         let (commands, inbox) = mpsc::channel(OPENS_MAX);
         let stop = CancellationToken::new();
         let task = tokio::spawn(run(swarm, inbox, stop.clone()));
-        Ok(Client { commands, permits: Arc::new(Semaphore::new(OPENS_MAX)), peer, stop, task: Some(task) })
+        Ok(Client {
+            commands,
+            permits: Arc::new(Semaphore::new(OPENS_MAX)),
+            peer,
+            stop,
+            task: Some(task),
+        })
     }
 
     pub fn peer_id(&self) -> PeerId {
@@ -140,13 +164,17 @@ impl Client {
         let dial = async {
             let _permit = self.permits.acquire().await.map_err(|_| NetError::Stopped)?;
             let (answer, answered) = oneshot::channel();
-            let command = Command::Dial { provider: provider.clone(), answer };
+            let command = Command::Dial {
+                provider: provider.clone(),
+                answer,
+            };
             self.commands.send(command).await.map_err(|_| NetError::Stopped)?;
             answered.await.map_err(|_| NetError::Stopped)?
         };
-        let (id, address) = timeout(DIAL_TIMEOUT, dial)
-            .await
-            .map_err(|_| NetError::Timeout { what: "dialling the provider", after: DIAL_TIMEOUT })??;
+        let (id, address) = timeout(DIAL_TIMEOUT, dial).await.map_err(|_| NetError::Timeout {
+            what: "dialling the provider",
+            after: DIAL_TIMEOUT,
+        })??;
         Ok(Connection {
             id,
             address,
@@ -204,10 +232,19 @@ impl Connection {
     pub async fn open(&self, protocol: &'static str) -> Result<Stream, NetError> {
         let _permit = self.permits.acquire().await.map_err(|_| NetError::Stopped)?;
         let (answer, answered) = oneshot::channel();
-        let open = streams::Open { protocol: StreamProtocol::new(protocol), answer };
-        let command = Command::Open { peer: self.provider, connection: self.id, open };
+        let open = streams::Open {
+            protocol: StreamProtocol::new(protocol),
+            answer,
+        };
+        let command = Command::Open {
+            peer: self.provider,
+            connection: self.id,
+            open,
+        };
         self.commands.send(command).await.map_err(|_| NetError::Stopped)?;
-        answered.await.map_err(|_| NetError::Lost("it closed while a stream was being opened".into()))?
+        answered
+            .await
+            .map_err(|_| NetError::Lost("it closed while a stream was being opened".into()))?
     }
 
     /// Closes it now, with every stream on it.
@@ -266,20 +303,30 @@ fn obey(swarm: &mut Swarm<Behaviour>, dials: &mut Dials, command: Command) {
 
 fn observe(swarm: &mut Swarm<Behaviour>, dials: &mut Dials, event: SwarmEvent<BehaviourEvent>) {
     match event {
-        SwarmEvent::ConnectionEstablished { connection_id, endpoint, .. } => {
+        SwarmEvent::ConnectionEstablished {
+            connection_id,
+            endpoint,
+            ..
+        } => {
             if let Some(answer) = dials.remove(&connection_id)
-                && answer.send(Ok((connection_id, endpoint.get_remote_address().clone()))).is_err()
+                && answer
+                    .send(Ok((connection_id, endpoint.get_remote_address().clone())))
+                    .is_err()
             {
                 // Nobody waits for it any more.
                 swarm.close_connection(connection_id);
             }
         }
-        SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+        SwarmEvent::OutgoingConnectionError {
+            connection_id, error, ..
+        } => {
             if let Some(answer) = dials.remove(&connection_id) {
                 let _ = answer.send(Err(refused(error)));
             }
         }
-        SwarmEvent::ConnectionClosed { connection_id, cause, .. } => {
+        SwarmEvent::ConnectionClosed {
+            connection_id, cause, ..
+        } => {
             tracing::debug!(%connection_id, cause = cause.map(|c| c.to_string()), "connection closed");
         }
         _ => {}
@@ -290,7 +337,10 @@ fn refused(error: DialError) -> NetError {
     match error {
         DialError::WrongPeerId { obtained, address } => NetError::WrongPeer { obtained, address },
         DialError::Transport(tried) => {
-            let reasons: Vec<_> = tried.into_iter().map(|(address, why)| format!("{address}: {}", root(&why))).collect();
+            let reasons: Vec<_> = tried
+                .into_iter()
+                .map(|(address, why)| format!("{address}: {}", root(&why)))
+                .collect();
             NetError::Unreachable(reasons.join("; "))
         }
         other => NetError::Unreachable(other.to_string()),

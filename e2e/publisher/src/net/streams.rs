@@ -17,8 +17,8 @@ use libp2p::{
         upgrade::{DeniedUpgrade, ReadyUpgrade},
     },
     swarm::{
-        ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler,
-        StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
+        NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
         handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedOutbound},
     },
 };
@@ -83,9 +83,11 @@ impl NetworkBehaviour for Behaviour {
 
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         match self.wanted.pop_front() {
-            Some((peer_id, connection, event)) => {
-                Poll::Ready(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(connection), event })
-            }
+            Some((peer_id, connection, event)) => Poll::Ready(ToSwarm::NotifyHandler {
+                peer_id,
+                handler: NotifyHandler::One(connection),
+                event,
+            }),
             None => Poll::Pending,
         }
     }
@@ -114,7 +116,8 @@ impl ConnectionHandler for Handler {
     ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Self::OutboundOpenInfo, Self::ToBehaviour>> {
         match self.wanted.pop_front() {
             Some(open) => Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest {
-                protocol: SubstreamProtocol::new(ReadyUpgrade::new(open.protocol.clone()), open).with_timeout(OPEN_TIMEOUT),
+                protocol: SubstreamProtocol::new(ReadyUpgrade::new(open.protocol.clone()), open)
+                    .with_timeout(OPEN_TIMEOUT),
             }),
             None => Poll::Pending,
         }
@@ -135,8 +138,13 @@ impl ConnectionHandler for Handler {
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
                 let why = match error {
-                    StreamUpgradeError::Timeout => NetError::Timeout { what: "opening a stream", after: OPEN_TIMEOUT },
-                    StreamUpgradeError::NegotiationFailed => NetError::Unsupported { protocol: info.protocol.to_string() },
+                    StreamUpgradeError::Timeout => NetError::Timeout {
+                        what: "opening a stream",
+                        after: OPEN_TIMEOUT,
+                    },
+                    StreamUpgradeError::NegotiationFailed => NetError::Unsupported {
+                        protocol: info.protocol.to_string(),
+                    },
                     StreamUpgradeError::Io(e) => NetError::Lost(e.to_string()),
                     StreamUpgradeError::Apply(never) => match never {},
                 };

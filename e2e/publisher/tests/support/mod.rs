@@ -31,8 +31,8 @@ use libp2p::{
     },
     noise,
     swarm::{
-        ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour, SubstreamProtocol,
-        SwarmEvent, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
+        SubstreamProtocol, SwarmEvent, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
         handler::{ConnectionEvent, FullyNegotiatedInbound},
     },
     tcp, yamux,
@@ -115,7 +115,11 @@ impl FakeProvider {
         let protocols: Vec<_> = protocols.iter().map(|p| StreamProtocol::new(p)).collect();
         let mut swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
-            .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+            .with_tcp(
+                tcp::Config::default().nodelay(true),
+                noise::Config::new,
+                yamux::Config::default,
+            )
             .unwrap()
             .with_quic()
             .with_behaviour(|_| Accepting { protocols, inbox })
@@ -141,7 +145,11 @@ impl FakeProvider {
                 }
             }
         });
-        FakeProvider { provider: Provider::new(peer, [tcp, quic]).unwrap(), calls, task }
+        FakeProvider {
+            provider: Provider::new(peer, [tcp, quic]).unwrap(),
+            calls,
+            task,
+        }
     }
 
     pub fn peer(&self) -> PeerId {
@@ -186,8 +194,14 @@ impl Server {
 
     async fn pod(self, inbound: Inbound) {
         let mut framed = Framed::new(inbound.stream, Codec::<PodReply, Envelope>::new(limits::MESSAGE_MAX));
-        let Some(Ok(envelope)) = framed.next().await else { return };
-        let call = Call { protocol: inbound.protocol.to_string(), peer: inbound.peer, envelope };
+        let Some(Ok(envelope)) = framed.next().await else {
+            return;
+        };
+        let call = Call {
+            protocol: inbound.protocol.to_string(),
+            peer: inbound.peer,
+            envelope,
+        };
         let index = {
             let mut calls = self.calls.lock().unwrap();
             calls.push(call.clone());
@@ -209,7 +223,10 @@ impl Server {
     }
 
     async fn attest(self, inbound: Inbound) {
-        let mut framed = Framed::new(inbound.stream, Codec::<AttestReply, AttestRequest>::new(limits::SMALL_REQUEST_MAX));
+        let mut framed = Framed::new(
+            inbound.stream,
+            Codec::<AttestReply, AttestRequest>::new(limits::SMALL_REQUEST_MAX),
+        );
         let Some(Ok(request)) = framed.next().await else { return };
         let asked_by = match self.attesting {
             Attesting::Honest => inbound.peer,
@@ -251,39 +268,55 @@ pub fn attestation(nonce: &[u8], provider: PeerId, requester: PeerId) -> AttestR
         not_proven: vec!["operator-code".into(), "control-plane".into()],
         capacity: None,
     };
-    AttestReply { message: Some(attest::attest_reply::Message::Attestation(response)) }
+    AttestReply {
+        message: Some(attest::attest_reply::Message::Attestation(response)),
+    }
 }
 
 /// One core is free.
 async fn capacity(inbound: Inbound) {
-    let mut framed = Framed::new(inbound.stream, Codec::<CapacityReply, CapacityRequest>::new(limits::SMALL_REQUEST_MAX));
+    let mut framed = Framed::new(
+        inbound.stream,
+        Codec::<CapacityReply, CapacityRequest>::new(limits::SMALL_REQUEST_MAX),
+    );
     let Some(Ok(request)) = framed.next().await else { return };
     use apocryph_proto::v0::pod::{Resource, resource::Quantity};
-    let core = Quantity::AmountMillis(1_000);
-    let too_much = request.resources.iter().any(|r| r.resource == "cpu" && r.quantity > Some(core.clone()));
+    const FREE: u64 = 1_000;
+    let more = |r: &Resource| r.resource == "cpu" && matches!(r.quantity, Some(Quantity::AmountMillis(n)) if n > FREE);
+    let too_much = request.resources.iter().any(more);
     let response = CapacityResponse {
-        available_resources: vec![Resource { resource: "cpu".into(), quantity: Some(core) }],
+        available_resources: vec![Resource {
+            resource: "cpu".into(),
+            quantity: Some(Quantity::AmountMillis(FREE)),
+        }],
         fits: !too_much,
         blocking_resource: if too_much { "cpu".into() } else { String::new() },
         images_may_run_as_root: true,
         tables: vec![provisioning_capacity::PriceTable {
             name: "free\u{1b}[31m".into(),
-            payment: Some(provisioning_capacity::price_table::Payment::Free(provisioning_capacity::Free {
-                everyone: true,
-                listed: 0,
-            })),
+            payment: Some(provisioning_capacity::price_table::Payment::Free(
+                provisioning_capacity::Free {
+                    everyone: true,
+                    listed: 0,
+                },
+            )),
             ..provisioning_capacity::PriceTable::default()
         }],
         ..CapacityResponse::default()
     };
-    let reply = CapacityReply { message: Some(provisioning_capacity::capacity_reply::Message::Capacity(response)) };
+    let reply = CapacityReply {
+        message: Some(provisioning_capacity::capacity_reply::Message::Capacity(response)),
+    };
     let _ = framed.send(reply).await;
     let _ = framed.close().await;
 }
 
 /// A status that is not final, of life 1.
 pub fn status(phase: Phase, code: &str) -> Act {
-    Act::Send(PodReply { message: Some(Body::Status(pod_status(phase, code, 1))), r#final: false })
+    Act::Send(PodReply {
+        message: Some(Body::Status(pod_status(phase, code, 1))),
+        r#final: false,
+    })
 }
 
 /// Running, with an address.
@@ -295,12 +328,18 @@ pub fn running() -> Act {
         port_name: "http".into(),
         multiaddr: "/ip4/203.0.113.7/tcp/30432".into(),
     }];
-    Act::Send(PodReply { message: Some(Body::Status(status)), r#final: false })
+    Act::Send(PodReply {
+        message: Some(Body::Status(status)),
+        r#final: false,
+    })
 }
 
 /// The end of a life, final.
 pub fn ended(code: &str, life: u64) -> Act {
-    Act::Send(PodReply { message: Some(Body::Status(pod_status(Phase::Ended, code, life))), r#final: true })
+    Act::Send(PodReply {
+        message: Some(Body::Status(pod_status(Phase::Ended, code, life))),
+        r#final: true,
+    })
 }
 
 pub fn pod_status(phase: Phase, code: &str, life: u64) -> PodStatus {
@@ -318,11 +357,18 @@ pub fn pod_status(phase: Phase, code: &str, life: u64) -> PodStatus {
 }
 
 pub fn refusal(code: &str) -> Act {
-    refuse(Refusal { code: code.into(), message: format!("It is {code}."), ..Refusal::default() })
+    refuse(Refusal {
+        code: code.into(),
+        message: format!("It is {code}."),
+        ..Refusal::default()
+    })
 }
 
 pub fn refuse(refusal: Refusal) -> Act {
-    Act::Send(PodReply { message: Some(Body::Refusal(refusal)), r#final: true })
+    Act::Send(PodReply {
+        message: Some(Body::Refusal(refusal)),
+        r#final: true,
+    })
 }
 
 // ---- streams in
@@ -341,7 +387,12 @@ struct Accepting {
 
 impl Accepting {
     fn handler(&self, connection: ConnectionId, peer: PeerId) -> Handler {
-        Handler { connection, peer, protocols: self.protocols.clone(), inbox: self.inbox.clone() }
+        Handler {
+            connection,
+            peer,
+            protocols: self.protocols.clone(),
+            inbox: self.inbox.clone(),
+        }
     }
 }
 
@@ -430,9 +481,21 @@ impl ConnectionHandler for Handler {
     }
 
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, AnyOf, DeniedUpgrade>) {
-        if let ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (stream, protocol), .. }) = event {
-            let inbound = Inbound { peer: self.peer, connection: self.connection, protocol, stream };
-            assert!(self.inbox.try_send(inbound).is_ok(), "the fake provider serves few streams at once");
+        if let ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+            protocol: (stream, protocol),
+            ..
+        }) = event
+        {
+            let inbound = Inbound {
+                peer: self.peer,
+                connection: self.connection,
+                protocol,
+                stream,
+            };
+            assert!(
+                self.inbox.try_send(inbound).is_ok(),
+                "the fake provider serves few streams at once"
+            );
         }
     }
 }

@@ -1,0 +1,394 @@
+//! The command as a user and a script meet it: the built binary against a scripted provider.
+
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use apocryph_proto::v0::provision_pod::pod_status::Phase;
+use serde_json::Value;
+use support::{Act, FakeProvider, ended, refusal, running, status};
+
+const SECRET: &str = "correct horse battery staple";
+
+/// A home of its own for each test: key, state, manifest.
+struct Home {
+    folder: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Home {
+        let home = Home {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let manifest = format!(
+            "containers:\n- name: web\n  image: {{url: 'example.org/hello:1'}}\n  ports: [{{name: http, port: 80, targetPort: 8080}}]\n  env: {{TOKEN: '{SECRET}'}}\n"
+        );
+        fs::write(home.path().join("pod.yaml"), manifest).unwrap();
+        home
+    }
+
+    fn with_key() -> Home {
+        let home = Home::new();
+        assert!(home.run(None, &["key", "new"]).status.success());
+        home
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn command(&self, provider: Option<&FakeProvider>, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_apocryph"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.path())
+            .current_dir(self.path())
+            .stdin(Stdio::null());
+        if let Some(fake) = provider {
+            command.env("APOCRYPH_PROVIDER", fake.provider.to_string());
+        }
+        command
+    }
+
+    fn run(&self, provider: Option<&FakeProvider>, arguments: &[&str]) -> Output {
+        self.command(provider, arguments).output().unwrap()
+    }
+
+    /// Runs beside the provider, which needs this thread's runtime.
+    async fn against(&self, provider: &FakeProvider, arguments: &[&str]) -> Output {
+        let mut command = self.command(Some(provider), arguments);
+        tokio::task::spawn_blocking(move || command.output().unwrap())
+            .await
+            .unwrap()
+    }
+
+    fn states(&self) -> Vec<Vec<u8>> {
+        let folder = self.path().join(".local/state/apocryph");
+        fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| fs::read(entry.unwrap().path()).unwrap())
+            .collect()
+    }
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn json_lines(output: &Output) -> Vec<Value> {
+    stdout(output)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn happy() -> Vec<Act> {
+    vec![
+        status(Phase::Accepted, "accepted"),
+        status(Phase::Scheduled, "scheduled"),
+        status(Phase::Pulling, "pulling_image"),
+        running(),
+        Act::Hang,
+    ]
+}
+
+#[test]
+fn a_key_is_made_once_for_its_owner_and_shown_by_its_address() {
+    let home = Home::new();
+    let missing = home.run(None, &["key", "show"]);
+    assert_eq!(code(&missing), 2);
+    assert!(stderr(&missing).contains("apocryph key new"), "{}", stderr(&missing));
+
+    let made = home.run(None, &["key", "new"]);
+    assert_eq!(code(&made), 0);
+    let file = home.path().join(".config/apocryph/key");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let private = fs::read_to_string(&file).unwrap();
+    assert!(!stdout(&made).contains(private.trim()));
+
+    let again = home.run(None, &["key", "new"]);
+    assert_eq!(code(&again), 2);
+    assert_eq!(fs::read_to_string(&file).unwrap(), private);
+
+    let address = |output: &Output| json_lines(output)[0]["address"].as_str().unwrap().to_owned();
+    let shown = address(&home.run(None, &["--output", "json", "key", "show"]));
+    assert!(stdout(&made).contains(&shown));
+    let from_environment = Home::new()
+        .command(None, &["--output", "json", "key", "show"])
+        .env("APOCRYPH_KEY", private.trim())
+        .output();
+    assert_eq!(address(&from_environment.unwrap()), shown);
+
+    let twice = home
+        .command(None, &["key", "show", "--key-file", "x"])
+        .env("APOCRYPH_KEY", private.trim())
+        .output()
+        .unwrap();
+    assert_eq!(code(&twice), 2);
+    assert!(stderr(&twice).contains("given twice"));
+}
+
+#[test]
+fn a_manifest_is_checked_without_a_provider_and_without_showing_a_secret() {
+    let home = Home::new();
+    let human = home.run(None, &["check", "pod.yaml"]);
+    assert_eq!(code(&human), 0, "{}", stderr(&human));
+    insta::assert_snapshot!("check", stdout(&human));
+    let json = home.run(None, &["--output", "json", "check", "pod.yaml"]);
+    insta::assert_json_snapshot!("check_json", json_lines(&json));
+    assert!(!stdout(&human).contains(SECRET) && !stdout(&json).contains(SECRET));
+}
+
+#[test]
+fn each_fault_of_a_manifest_has_its_exit_status_and_names_the_field() {
+    let home = Home::new();
+    let check = |text: &str| {
+        fs::write(home.path().join("m.yaml"), text).unwrap();
+        let output = home.run(None, &["--output", "json", "check", "m.yaml"]);
+        (code(&output), json_lines(&output).pop().unwrap())
+    };
+    let (exit, unknown) = check("containers: [{name: web, imagee: {url: x}}]");
+    assert_eq!((exit, unknown["exitCode"].as_i64()), (3, Some(3)));
+    assert!(unknown["message"].as_str().unwrap().contains("imagee"), "{unknown}");
+    let (exit, empty) = check("containers: []");
+    assert_eq!(
+        (exit, empty["code"].as_str(), empty["field"].as_str()),
+        (3, Some("invalid_manifest"), Some("containers"))
+    );
+    let (exit, unserved) = check("containers: [{name: web, image: {url: 'x.org/y:1', cid: AQID}}]");
+    assert_eq!((exit, unserved["code"].as_str()), (4, Some("not_served")));
+    assert_eq!(unserved["field"].as_str(), Some("containers[0].image.cid"));
+    assert_eq!(code(&home.run(None, &["check", "there-is-none.yaml"])), 2);
+    assert_eq!(code(&home.run(None, &["check"])), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deploy_tells_scripts_one_object_a_line() {
+    let provider = FakeProvider::start(|_, _| happy()).await;
+    let home = Home::with_key();
+    let output = home
+        .against(
+            &provider,
+            &["--output", "json", "deploy", "pod.yaml", "--allow-unattested"],
+        )
+        .await;
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(stderr(&output), "");
+    insta::assert_json_snapshot!("deploy_json", json_lines(&output), {
+        "[].podId" => "[pod id]",
+        "[].stateFile" => "[state file]",
+        "[].provider" => "[multiaddrs]",
+        "[].address" => "[multiaddr]",
+    });
+    let private = fs::read(home.path().join(".config/apocryph/key")).unwrap();
+    for secret in [SECRET.as_bytes(), &private[..64]] {
+        let encoded = [
+            secret.to_vec(),
+            data_encoding::BASE64.encode(secret).into(),
+            data_encoding::HEXLOWER.encode(secret).into(),
+        ];
+        for form in encoded {
+            let found = |content: &[u8]| content.windows(form.len()).any(|window| window == form);
+            assert!(!found(&output.stdout) && !home.states().iter().any(|state| found(state)));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deploy_watch_and_delete_tell_people_a_line_per_status() {
+    let provider = FakeProvider::start(|_, call| match call.envelope.operation.as_str() {
+        "provision" => vec![
+            status(Phase::Accepted, "accepted"),
+            status(Phase::Pulling, "pulling_image"),
+            status(Phase::Pulling, "pulling_image"),
+            running(),
+            Act::Hang,
+        ],
+        "watch" => vec![running(), Act::Hang],
+        _ => vec![status(Phase::Ending, "ending"), ended("deleted_by_publisher", 1)],
+    })
+    .await;
+    let home = Home::with_key();
+    let deployed = home
+        .against(&provider, &["deploy", "pod.yaml", "--allow-unattested"])
+        .await;
+    assert_eq!(code(&deployed), 0, "{}", stderr(&deployed));
+    let text = stdout(&deployed);
+    let pulling = text.lines().filter(|line| line.starts_with("pulling ")).count();
+    assert_eq!(pulling, 1, "a repeated status is told once:\n{text}");
+    assert!(text.contains("\naddress    web http /ip4/203.0.113.7/tcp/30432\n"), "{text}");
+
+    // The pod id is left out: there is but one. Its provider is in the state file.
+    let mut watch = home.command(None, &["watch", "--until", "running"]);
+    let watched = tokio::task::spawn_blocking(move || watch.output().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(code(&watched), 0, "{}", stderr(&watched));
+
+    let deleted = home.against(&provider, &["delete"]).await;
+    assert_eq!(code(&deleted), 0, "{}", stderr(&deleted));
+    assert!(
+        stdout(&deleted).contains("ended, deleted_by_publisher"),
+        "{}",
+        stdout(&deleted)
+    );
+
+    let nothing_left = home.against(&provider, &["watch"]).await;
+    assert_eq!(code(&nothing_left), 2);
+    assert_eq!(provider.operations(), ["provision", "watch", "delete"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_pod_id_is_the_same_pod_and_another_manifest_is_refused_before_anything_is_sent() {
+    let provider = FakeProvider::start(|_, _| happy()).await;
+    let home = Home::with_key();
+    let id = "ab".repeat(32);
+    let deploy = ["deploy", "pod.yaml", "--allow-unattested", "--pod-id", &id];
+    assert_eq!(code(&home.against(&provider, &deploy).await), 0);
+    assert_eq!(code(&home.against(&provider, &deploy).await), 0);
+    assert_eq!(
+        code(
+            &home
+                .against(&provider, &["deploy", "--resume", "abab", "--allow-unattested"])
+                .await
+        ),
+        0
+    );
+    assert_eq!(provider.operations(), ["provision", "watch", "watch"]);
+
+    let other = fs::read_to_string(home.path().join("pod.yaml"))
+        .unwrap()
+        .replace("hello:1", "hello:2");
+    fs::write(home.path().join("pod.yaml"), other).unwrap();
+    let differs = home.against(&provider, &deploy).await;
+    assert_eq!(code(&differs), 6);
+    assert!(stderr(&differs).contains("content_differs"), "{}", stderr(&differs));
+    assert_eq!(provider.calls().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_say_what_to_do_and_set_the_status() {
+    let home = Home::with_key();
+    let provider = FakeProvider::start(|_, _| vec![refusal("insufficient_capacity")]).await;
+
+    let unattested = home.against(&provider, &["deploy", "pod.yaml"]).await;
+    assert_eq!(code(&unattested), 12);
+    assert!(
+        stderr(&unattested).contains("--allow-unattested"),
+        "{}",
+        stderr(&unattested)
+    );
+    assert!(provider.calls().is_empty());
+
+    let full = home
+        .against(&provider, &["deploy", "pod.yaml", "--allow-unattested"])
+        .await;
+    assert_eq!(code(&full), 7);
+
+    let no_provider = home.run(None, &["deploy", "pod.yaml", "--allow-unattested"]);
+    assert_eq!(code(&no_provider), 2);
+    assert!(
+        stderr(&no_provider).contains("APOCRYPH_PROVIDER"),
+        "{}",
+        stderr(&no_provider)
+    );
+
+    let unknown = home.against(&provider, &["deploy", "--resume", "ffff"]).await;
+    assert_eq!(code(&unknown), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_was_sent_without_an_answer_is_pointed_out() {
+    let provider = FakeProvider::start(|n, _| {
+        if n == 0 {
+            vec![refusal("payment_not_offered")]
+        } else {
+            happy()
+        }
+    })
+    .await;
+    let home = Home::with_key();
+    assert_eq!(
+        code(
+            &home
+                .against(&provider, &["deploy", "pod.yaml", "--allow-unattested"])
+                .await
+        ),
+        8
+    );
+    let second = home
+        .against(&provider, &["deploy", "pod.yaml", "--allow-unattested"])
+        .await;
+    assert_eq!(code(&second), 0);
+    assert!(stdout(&second).contains("deploy --resume"), "{}", stdout(&second));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attest_and_capacity_need_no_key() {
+    let provider = FakeProvider::start(|_, _| vec![]).await;
+    let home = Home::new();
+    let attested = home.against(&provider, &["--output", "json", "attest"]).await;
+    assert_eq!(code(&attested), 0, "{}", stderr(&attested));
+    insta::assert_json_snapshot!("attest_json", json_lines(&attested), { "[].provider" => "[peer id]" });
+    assert_eq!(
+        code(&home.against(&provider, &["attest", "--require-evidence"]).await),
+        12
+    );
+
+    let fits = home.against(&provider, &["capacity", "--cpu", "500m"]).await;
+    assert_eq!(code(&fits), 0, "{}", stderr(&fits));
+    insta::assert_snapshot!("capacity", stdout(&fits));
+    let full = home
+        .against(&provider, &["--output", "json", "capacity", "--cpu", "1.5"])
+        .await;
+    assert_eq!(code(&full), 7);
+    insta::assert_json_snapshot!("capacity_json", json_lines(&full));
+    assert_eq!(code(&home.against(&provider, &["capacity", "--cpu", "much"]).await), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interrupted_it_says_how_to_go_on() {
+    let (told, mut waits) = tokio::sync::mpsc::channel(1);
+    let provider = FakeProvider::start(move |_, _| {
+        told.try_send(()).unwrap();
+        vec![status(Phase::Accepted, "accepted"), Act::Hang]
+    })
+    .await;
+    let home = Home::with_key();
+    let mut command = home.command(Some(&provider), &["deploy", "pod.yaml", "--allow-unattested"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    waits.recv().await.unwrap();
+    let id = child.id().to_string();
+    let interrupt = tokio::task::spawn_blocking(move || {
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        child.wait_with_output().unwrap()
+    });
+    let output = interrupt.await.unwrap();
+    assert_eq!(code(&output), 130);
+    assert!(
+        stderr(&output).contains("apocryph deploy --resume 0x"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(home.states().len(), 1);
+}
+
+#[test]
+fn help_tells_the_exit_statuses() {
+    let help = stdout(&Home::new().run(None, &["--help"]));
+    insta::assert_snapshot!("help", help);
+}
