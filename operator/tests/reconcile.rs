@@ -191,9 +191,16 @@ async fn something_that_writes_the_same_field_is_told_and_not_fought() {
         deployment["spec"]["template"]["spec"]["containers"][0]["image"] = json!("theirs");
     });
     let failed = world.look().await.unwrap_err();
-    assert!(matches!(failed, Error::Contested { kind: "Deployment", .. }), "{failed}");
+    assert!(
+        matches!(failed, Error::Contested { kind: "Deployment", .. }),
+        "{failed}"
+    );
     let of_deployment = |writes: Vec<String>| writes.iter().filter(|write| write.contains("deployments")).count();
-    assert_eq!(of_deployment(world.api.writes()), 1, "the next try comes after a growing wait");
+    assert_eq!(
+        of_deployment(world.api.writes()),
+        1,
+        "the next try comes after a growing wait"
+    );
     assert_eq!(failed.wait(), Wait::Growing);
     world.look().await.unwrap_err();
     assert_eq!(ready(&world).1, "PodRefused");

@@ -269,8 +269,8 @@ impl Writes<'_> {
             (Difference::Added { path, patch }, _) => (path, patch),
             (Difference::Built(path), _) => {
                 tracing::debug!(pod = self.pod, kind, %name, %path, "apply");
-                let request = api.patch(&name, &by_us.clone().force(), &Patch::Apply(built));
-                let answer = self.wrote(ask("apply", kind, &name, request).await?);
+                let (forced, body) = (by_us.clone().force(), Patch::Apply(built));
+                let answer = self.wrote(ask("apply", kind, &name, api.patch(&name, &forced, &body)).await?);
                 match compare(&want, &json(&answer)?) {
                     Difference::None => return Ok(answer),
                     Difference::Built(path) => return Err(Stop::Contested { kind, path }),
@@ -279,8 +279,8 @@ impl Writes<'_> {
             }
         };
         tracing::info!(pod = self.pod, kind, %name, %path, "taking out what was added by hand");
-        let request = api.patch(&name, &by_us, &Patch::Merge(patch));
-        let answer = self.wrote(ask("patch", kind, &name, request).await?);
+        let body = Patch::Merge(patch);
+        let answer = self.wrote(ask("patch", kind, &name, api.patch(&name, &by_us, &body)).await?);
         match compare(&want, &json(&answer)?) {
             Difference::None => Ok(answer),
             Difference::Built(path) | Difference::Added { path, .. } => Err(Stop::Contested { kind, path }),

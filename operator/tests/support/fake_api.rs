@@ -14,7 +14,7 @@ use kube::client::Body;
 use serde_json::{Map, Value, json};
 
 #[derive(Clone, Default)]
-pub struct FakeApi(Arc<Mutex<State>>);
+pub struct FakeApi(Arc<Mutex<State>>, Arc<tokio::sync::Notify>);
 
 #[derive(Default)]
 struct State {
@@ -42,9 +42,9 @@ pub enum Fault {
 
 impl FakeApi {
     pub fn client(&self) -> kube::Client {
-        let state = self.0.clone();
+        let (state, served) = (self.0.clone(), self.1.clone());
         let service = tower::service_fn(move |request: http::Request<Body>| {
-            let state = state.clone();
+            let (state, served) = (state.clone(), served.clone());
             async move {
                 let (parts, body) = request.into_parts();
                 let bytes = body.collect().await.unwrap().to_bytes();
@@ -62,6 +62,7 @@ impl FakeApi {
                     .lock()
                     .unwrap()
                     .serve(parts.method.as_str(), &parts.uri, &content, body);
+                served.notify_waiters();
                 match answer {
                     Some((code, value)) => Ok::<_, Infallible>(
                         http::Response::builder()
@@ -88,7 +89,11 @@ impl FakeApi {
 
     /// Changes every version of an object that is written from now on.
     pub fn webhook(&self, path: &str, change: impl Fn(&mut Value) + Send + 'static) {
-        self.0.lock().unwrap().webhooks.push((path.to_owned(), Box::new(change)));
+        self.0
+            .lock()
+            .unwrap()
+            .webhooks
+            .push((path.to_owned(), Box::new(change)));
     }
 
     /// Puts an object there, by whoever.
@@ -120,6 +125,19 @@ impl FakeApi {
 
     pub fn get(&self, path: &str) -> Option<Value> {
         self.0.lock().unwrap().objects.get(path).cloned()
+    }
+
+    /// Returns when it holds; looked at after every request.
+    pub async fn until(&self, holds: impl Fn(&FakeApi) -> bool) {
+        loop {
+            let served = self.1.notified();
+            let mut served = std::pin::pin!(served);
+            served.as_mut().enable();
+            if holds(self) {
+                return;
+            }
+            served.await;
+        }
     }
 
     /// Objects of a kind in all namespaces.
@@ -169,6 +187,10 @@ pub fn status(code: u16, message: &str) -> Value {
 impl State {
     fn serve(&mut self, method: &str, uri: &http::Uri, content: &str, body: Value) -> Option<(u16, Value)> {
         let path = uri.path().to_owned();
+        // Nothing happens that a watch would tell.
+        if uri.query().is_some_and(|query| query.contains("watch=")) {
+            return None;
+        }
         let verb = match (method, content) {
             ("PATCH", "application/apply-patch+yaml") => "APPLY",
             (method, _) => method,
