@@ -113,15 +113,22 @@ pub fn report_data(subject: &str, root: &Hash) -> [u8; 64] {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use data_encoding::HEXLOWER;
 
     use super::*;
 
     /// Leaf data and roots of the trees of 1 to 8 leaves, computed apart (Python's hashlib, by the text of RFC 6962).
-    const DATA: [&[u8]; 8] =
-        [b"", b"\x00", b"\x10", b"\x20\x21", b"\x30\x31", b"@ABC", b"PQRSTUVW", b"`abcdefghijklmno"];
+    const DATA: [&[u8]; 8] = [
+        b"",
+        b"\x00",
+        b"\x10",
+        b"\x20\x21",
+        b"\x30\x31",
+        b"@ABC",
+        b"PQRSTUVW",
+        b"`abcdefghijklmno",
+    ];
     const ROOTS: [&str; 8] = [
         "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
         "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
@@ -139,10 +146,16 @@ mod tests {
 
     #[test]
     fn roots_are_those_of_rfc_6962() {
-        let hashes: Vec<Hash> =
-            DATA.iter().map(|data| Sha256::new_with_prefix([0]).chain_update(data).finalize().into()).collect();
+        let hashes: Vec<Hash> = DATA
+            .iter()
+            .map(|data| Sha256::new_with_prefix([0]).chain_update(data).finalize().into())
+            .collect();
         for (count, expected) in (1..).zip(ROOTS) {
-            assert_eq!(HEXLOWER.encode(&root(&hashes[..count]).unwrap()), expected, "{count} leaves");
+            assert_eq!(
+                HEXLOWER.encode(&root(&hashes[..count]).unwrap()),
+                expected,
+                "{count} leaves"
+            );
         }
         assert_eq!(root(&[]), None);
     }
@@ -163,7 +176,11 @@ mod tests {
                 let longer = [path.as_slice(), &[[7; 32]]].concat();
                 assert_eq!(at(leaves[index], index, size, &longer), None, "a longer path");
                 for other in (0..size).filter(|other| *other != index) {
-                    assert_ne!(at(leaves[index], other, size, &path), expected, "another place: {other} of {size}");
+                    assert_ne!(
+                        at(leaves[index], other, size, &path),
+                        expected,
+                        "another place: {other} of {size}"
+                    );
                 }
                 for level in 0..path.len() {
                     let mut changed = path.clone();
@@ -180,20 +197,36 @@ mod tests {
     /// The bytes under the hash, written out: each field with its length before it.
     #[test]
     fn leaf_and_report_data_hash_the_fields_with_their_lengths() {
-        let question =
-            Question { protocol: "/p", nonce: &[1, 2], provider: &[3], requester: &[], claims: b"claims" };
-        let mut bytes = b"\x00\x00\x00\x00\x02/p\x00\x00\x00\x02\x01\x02\x00\x00\x00\x01\x03\x00\x00\x00\x00\x00\x00\x00\x20".to_vec();
+        let question = Question {
+            protocol: "/p",
+            nonce: &[1, 2],
+            provider: &[3],
+            requester: &[],
+            claims: b"claims",
+        };
+        let mut bytes =
+            b"\x00\x00\x00\x00\x02/p\x00\x00\x00\x02\x01\x02\x00\x00\x00\x01\x03\x00\x00\x00\x00\x00\x00\x00\x20"
+                .to_vec();
         bytes.extend(Sha256::digest(b"claims"));
         assert_eq!(leaf(&question), <Hash>::from(Sha256::digest(&bytes)));
 
         let mut bytes = b"\x00\x00\x00\x12apocryph-attest-v0\x00\x00\x00\x08operator\x00\x00\x00\x20".to_vec();
         bytes.extend([9; 32]);
-        assert_eq!(report_data("operator", &[9; 32]), <[u8; 64]>::from(Sha512::digest(&bytes)));
+        assert_eq!(
+            report_data("operator", &[9; 32]),
+            <[u8; 64]>::from(Sha512::digest(&bytes))
+        );
     }
 
     #[test]
     fn a_byte_that_moves_from_one_field_to_the_next_changes_the_leaf() {
-        let question = |nonce, provider| Question { protocol: "/p", nonce, provider, requester: b"r", claims: b"c" };
+        let question = |nonce, provider| Question {
+            protocol: "/p",
+            nonce,
+            provider,
+            requester: b"r",
+            claims: b"c",
+        };
         assert_ne!(leaf(&question(b"ab", b"c")), leaf(&question(b"a", b"bc")));
     }
 }

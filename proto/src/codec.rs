@@ -107,7 +107,6 @@ impl<Out, In: Incoming> Decoder for Codec<Out, In> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use asynchronous_codec::{FramedRead, FramedWrite};
     use futures::{SinkExt, StreamExt, executor::block_on, io::Cursor};
@@ -127,19 +126,29 @@ mod tests {
 
     /// A request of exactly this many bytes.
     fn sized(size: usize) -> AttestRequest {
-        let request = AttestRequest { nonce: vec![7; size - 2], want_capacity: false };
+        let request = AttestRequest {
+            nonce: vec![7; size - 2],
+            want_capacity: false,
+        };
         assert_eq!(request.encoded_len(), size);
         request
     }
 
     #[test]
     fn a_message_split_anywhere_is_read_when_it_is_complete() {
-        let request = AttestRequest { nonce: vec![1; 64], want_capacity: true };
+        let request = AttestRequest {
+            nonce: vec![1; 64],
+            want_capacity: true,
+        };
         let whole = encoded(&request);
         for cut in 0..whole.len() {
             let mut codec = Requests::new(LIMIT);
             let mut arrived = BytesMut::from(&whole[..cut]);
-            assert!(codec.decode(&mut arrived).unwrap().is_none(), "{cut} of {} bytes", whole.len());
+            assert!(
+                codec.decode(&mut arrived).unwrap().is_none(),
+                "{cut} of {} bytes",
+                whole.len()
+            );
             arrived.extend_from_slice(&whole[cut..]);
             assert_eq!(codec.decode(&mut arrived).unwrap(), Some(request.clone()));
             assert!(arrived.is_empty());
@@ -152,7 +161,10 @@ mod tests {
         assert!(Requests::new(LIMIT).decode(&mut exact).unwrap().is_some());
         let mut over = encoded(&sized(LIMIT + 1));
         let error = Requests::new(LIMIT).decode(&mut over).unwrap_err();
-        assert!(matches!(error, Error::TooLarge { declared, limit: LIMIT } if declared == LIMIT + 1), "{error}");
+        assert!(
+            matches!(error, Error::TooLarge { declared, limit: LIMIT } if declared == LIMIT + 1),
+            "{error}"
+        );
     }
 
     #[test]
@@ -161,13 +173,21 @@ mod tests {
             let mut buffer = encode::usize_buffer();
             let mut bytes = BytesMut::from(encode::usize(declared, &mut buffer));
             let before = bytes.capacity();
-            assert!(matches!(Requests::new(LIMIT).decode(&mut bytes), Err(Error::TooLarge { .. })), "{declared}");
+            assert!(
+                matches!(Requests::new(LIMIT).decode(&mut bytes), Err(Error::TooLarge { .. })),
+                "{declared}"
+            );
             assert_eq!(bytes.capacity(), before);
         }
         // Within the limit neither: memory grows with what arrives.
         let mut bytes = BytesMut::from(&[0xff, 0xff, 0x3f][..]);
         let before = bytes.capacity();
-        assert!(Requests::new(crate::limits::MESSAGE_MAX).decode(&mut bytes).unwrap().is_none());
+        assert!(
+            Requests::new(crate::limits::MESSAGE_MAX)
+                .decode(&mut bytes)
+                .unwrap()
+                .is_none()
+        );
         assert_eq!(bytes.capacity(), before);
     }
 
@@ -182,9 +202,15 @@ mod tests {
     #[test]
     fn an_empty_message_is_a_message_and_another_message_is_not() {
         let mut bytes = BytesMut::from(&[0][..]);
-        assert_eq!(Requests::new(LIMIT).decode(&mut bytes).unwrap(), Some(AttestRequest::default()));
+        assert_eq!(
+            Requests::new(LIMIT).decode(&mut bytes).unwrap(),
+            Some(AttestRequest::default())
+        );
         let mut bytes = BytesMut::from(&[2, 0x0a, 0x05][..]);
-        assert!(matches!(Requests::new(LIMIT).decode(&mut bytes), Err(Error::Message(_))));
+        assert!(matches!(
+            Requests::new(LIMIT).decode(&mut bytes),
+            Err(Error::Message(_))
+        ));
     }
 
     #[test]
@@ -197,7 +223,10 @@ mod tests {
 
     #[test]
     fn a_message_that_no_peer_reads_is_not_sent() {
-        let message = sized(crate::limits::MESSAGE_MAX + 1);
+        let message = AttestRequest {
+            nonce: vec![0; crate::limits::MESSAGE_MAX],
+            want_capacity: false,
+        };
         let error = Requests::new(LIMIT).encode(message, &mut BytesMut::new()).unwrap_err();
         assert!(matches!(error, Error::Unsendable { .. }), "{error}");
     }

@@ -36,6 +36,8 @@ pub const NAME_MAX: usize = 63;
 /// Names of ports: an IANA service name (RFC 6335).
 pub const PORT_NAME_MAX: usize = 15;
 pub const ENV_NAME_MAX: usize = 128;
+/// One environment variable, `NAME=value`: Linux starts no program with a longer one (MAX_ARG_STRLEN, less the NUL at its end).
+pub const ENV_VARIABLE_MAX: usize = (128 << 10) - 1;
 /// A key of a Kubernetes Secret.
 pub const SECRET_KEY_MAX: usize = 253;
 /// Image reference, digest included.

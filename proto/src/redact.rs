@@ -12,7 +12,18 @@ const HIDDEN: &str = "<secret>";
 impl Debug for Container {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         // Without `..`: a new field is a decision.
-        let Container { name, image, command, args, working_dir, ports, env, volumes, resource_requests, user } = self;
+        let Container {
+            name,
+            image,
+            command,
+            args,
+            working_dir,
+            ports,
+            env,
+            volumes,
+            resource_requests,
+            user,
+        } = self;
         f.debug_struct("Container")
             .field("name", name)
             .field("image", image)
@@ -31,13 +42,22 @@ impl Debug for Container {
 impl Debug for PullSecret {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let PullSecret { username, password: _ } = self;
-        f.debug_struct("PullSecret").field("username", username).field("password", &HIDDEN).finish()
+        f.debug_struct("PullSecret")
+            .field("username", username)
+            .field("password", &HIDDEN)
+            .finish()
     }
 }
 
 impl Debug for SecretConfig {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let SecretConfig { cid, key, file, contents: _, contents_string: _ } = self;
+        let SecretConfig {
+            cid,
+            key,
+            file,
+            contents: _,
+            contents_string: _,
+        } = self;
         f.debug_struct("SecretConfig")
             .field("cid", cid)
             .field("key", key)
@@ -57,8 +77,14 @@ impl Debug for Key {
 
 impl Debug for KeyPair {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let KeyPair { private_key: _, pub_address } = self;
-        f.debug_struct("KeyPair").field("private_key", &HIDDEN).field("pub_address", pub_address).finish()
+        let KeyPair {
+            private_key: _,
+            pub_address,
+        } = self;
+        f.debug_struct("KeyPair")
+            .field("private_key", &HIDDEN)
+            .field("pub_address", pub_address)
+            .finish()
     }
 }
 
@@ -97,5 +123,76 @@ impl Debug for Envelope {
             .field("delegation", delegation)
             .field("sealed", sealed)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v0::{
+        pod::{Image, Pod, Volume, volume::Configuration},
+        provision_pod::ProvisionPodRequest,
+    };
+    use prost::Message;
+
+    #[test]
+    fn no_secret_is_printed_however_deep_it_stands() {
+        let secret = || "s3cr3t".to_owned();
+        let key = || {
+            Some(Key {
+                data: b"s3cr3t".to_vec(),
+            })
+        };
+        let image = Image {
+            key: key(),
+            pull_secret: Some(PullSecret {
+                username: "user".into(),
+                password: secret(),
+            }),
+            ..Default::default()
+        };
+        let container = Container {
+            image: Some(image),
+            env: [("NAME".into(), secret())].into(),
+            ..Default::default()
+        };
+        let contents = SecretConfig {
+            key: key(),
+            contents: b"s3cr3t".to_vec(),
+            contents_string: secret(),
+            ..Default::default()
+        };
+        let volume = Volume {
+            configuration: Some(Configuration::Secret(contents)),
+            ..Default::default()
+        };
+        let pod = Pod {
+            containers: vec![container],
+            volumes: vec![volume],
+            key_pair: Some(KeyPair {
+                private_key: secret(),
+                pub_address: "0x1".into(),
+            }),
+            ..Default::default()
+        };
+        let request = ProvisionPodRequest {
+            pod: Some(pod),
+            ..Default::default()
+        };
+        let envelope = Envelope {
+            request: request.encode_to_vec(),
+            operation: "provision".into(),
+            ..Default::default()
+        };
+
+        // Bytes are printed as text or as a list of numbers.
+        for shown in [format!("{request:?}"), format!("{envelope:?}")] {
+            assert!(
+                !shown.contains("s3cr3t") && !shown.contains("115, 51, 99, 114"),
+                "{shown}"
+            );
+        }
+        assert!(format!("{request:?}").contains("NAME"));
+        assert!(format!("{envelope:?}").contains("provision"));
     }
 }

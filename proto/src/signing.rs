@@ -100,7 +100,6 @@ pub fn address(key: &SigningKey) -> [u8; 20] {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use data_encoding::HEXLOWER_PERMISSIVE;
     use serde_json::Value;
@@ -112,7 +111,11 @@ mod tests {
 
     fn bytes<const N: usize>(value: &Value) -> [u8; N] {
         let text = value.as_str().unwrap();
-        HEXLOWER_PERMISSIVE.decode(text.strip_prefix("0x").unwrap().as_bytes()).unwrap().try_into().unwrap()
+        HEXLOWER_PERMISSIVE
+            .decode(text.strip_prefix("0x").unwrap().as_bytes())
+            .unwrap()
+            .try_into()
+            .unwrap()
     }
 
     fn text(value: &Value) -> String {
@@ -210,7 +213,8 @@ mod tests {
     fn the_other_valid_form_of_a_signature_is_refused() {
         let (digest, signature, signer) = signed();
         // n - s, and the other v: mathematically as good.
-        let order = U256::from_str_radix("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141", 16).unwrap();
+        let order =
+            U256::from_str_radix("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141", 16).unwrap();
         let high = order - U256::from_be_slice(&signature[32..64]);
         let mut twin = signature;
         twin[32..64].copy_from_slice(&high.to_be_bytes::<32>());
@@ -223,7 +227,10 @@ mod tests {
     fn what_is_no_signature_is_refused() {
         let (digest, signature, signer) = signed();
         assert_eq!(recover(digest, &signature[..64]), Err(SignatureError::Malformed));
-        assert_eq!(recover(digest, &[&signature[..], &[0]].concat()), Err(SignatureError::Malformed));
+        assert_eq!(
+            recover(digest, &[&signature[..], &[0]].concat()),
+            Err(SignatureError::Malformed)
+        );
         assert_eq!(recover(digest, &[]), Err(SignatureError::Malformed));
         for r_and_s in [[0; 32], [0xff; 32]] {
             let mut wrong = signature;
@@ -235,7 +242,10 @@ mod tests {
         assert_eq!(recover(digest, &zero_s), Err(SignatureError::Unrecoverable));
         let mut all_s = signature;
         all_s[32..64].fill(0xff);
-        assert!(matches!(recover(digest, &all_s), Err(SignatureError::HighS | SignatureError::Unrecoverable)));
+        assert!(matches!(
+            recover(digest, &all_s),
+            Err(SignatureError::HighS | SignatureError::Unrecoverable)
+        ));
         let mut other = digest;
         other[0] ^= 1;
         assert_ne!(recover(other, &signature), Ok(signer));

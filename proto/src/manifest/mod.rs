@@ -5,6 +5,7 @@
 
 mod image;
 mod parse;
+mod ports;
 mod print;
 mod quantity;
 mod text;
@@ -24,12 +25,23 @@ pub use text::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{message}", if field.is_empty() { String::new() } else { format!("{field}: ") })]
 pub struct Invalid {
-    /// `InvalidManifest`, `NotServed`, `ScalingNotServed` or `RequestTooLarge`.
+    /// `InvalidManifest`, `NotServed` or `ScalingNotServed`.
     pub code: Code,
     /// Path in lowerCamel names, without the leading `pod.`: `containers[0].ports[1].name`; empty: the manifest as a whole.
     pub field: String,
     /// One sentence: the rule, the value's fault, and what would be right. Never a secret value.
     pub message: String,
+}
+
+impl Invalid {
+    /// The path from the root of a provision request: `pod.containers[0].name`.
+    pub fn field_in_request(&self) -> String {
+        if self.field.is_empty() {
+            "pod".into()
+        } else {
+            format!("pod.{}", self.field)
+        }
+    }
 }
 
 /// See the module's text. Only [`Manifest::parse`] makes one.
@@ -134,5 +146,4 @@ impl Manifest {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 mod tests;

@@ -6,8 +6,9 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use super::{
-    Container, Invalid, Kind, Manifest, Mount, Port, Quantity, Requests, SecretValue, Volume, image,
-    text::{is_absolute, is_env_name, is_mount_path, is_name, is_port_name, quote},
+    Container, Invalid, Kind, Manifest, Mount, Quantity, Requests, SecretValue, Volume, image,
+    ports::PortsOfPod,
+    text::{is_absolute, is_env_name, is_mount_path, is_name, quote},
 };
 use crate::{
     descriptors, limits,
@@ -16,7 +17,7 @@ use crate::{
     v0::pod::{self, volume::Configuration},
 };
 
-type Checked<T> = Result<T, Invalid>;
+pub(super) type Checked<T> = Result<T, Invalid>;
 
 impl Invalid {
     pub(super) fn new(code: Code, field: impl Into<String>, message: impl Into<String>) -> Invalid {
@@ -56,8 +57,7 @@ impl Manifest {
         let secrets = secret_bytes(pod);
         let encoded_len = pod.encoded_len();
         if secrets > limits::SECRETS_MAX {
-            return Err(Invalid::new(
-                Code::RequestTooLarge,
+            return Err(Invalid::manifest(
                 "",
                 format!(
                     "the environment values have {secrets} bytes in all; at most {}",
@@ -67,8 +67,7 @@ impl Manifest {
         }
         let plain = encoded_len.saturating_sub(secrets);
         if plain > limits::MANIFEST_MAX {
-            return Err(Invalid::new(
-                Code::RequestTooLarge,
+            return Err(Invalid::manifest(
                 "",
                 format!(
                     "without environment values the manifest has {plain} bytes; at most {}",
@@ -163,7 +162,7 @@ fn text(value: &str, field: &str, max: usize) -> Checked<()> {
     Ok(())
 }
 
-fn bounded(count: usize, max: usize, field: &str) -> Checked<()> {
+pub(super) fn bounded(count: usize, max: usize, field: &str) -> Checked<()> {
     if count > max {
         return Err(Invalid::manifest(
             format!("{field}[{max}]"),
@@ -313,6 +312,16 @@ fn env(env: &BTreeMap<String, String>, field: &str) -> Checked<BTreeMap<String, 
                     ),
                 ));
             }
+            let length = name.len() + 1 + value.len();
+            if length > limits::ENV_VARIABLE_MAX {
+                return Err(Invalid::manifest(
+                    format!("{field}[{name}]"),
+                    format!(
+                        "name and value have {length} bytes; at most {}, more Linux gives to no program",
+                        limits::ENV_VARIABLE_MAX
+                    ),
+                ));
+            }
             if value.contains('\0') {
                 let field = format!("{field}[{name}]");
                 return Err(Invalid::manifest(field, "the value contains a NUL character, which no program can be given; remove it"));
@@ -388,94 +397,4 @@ fn requests(list: &[pod::Resource], field: &str) -> Checked<Requests> {
         }
     }
     Ok(requests)
-}
-
-/// Names and numbers of ports are unique within the pod: its containers share one network address.
-#[derive(Default)]
-struct PortsOfPod {
-    names: BTreeSet<String>,
-    ports: BTreeSet<u16>,
-    targets: BTreeSet<u16>,
-}
-
-impl PortsOfPod {
-    fn parse(&mut self, list: &[pod::container::Port], field: &str) -> Checked<Vec<Port>> {
-        bounded(list.len(), limits::PORTS_MAX, field)?;
-        list.iter()
-            .enumerate()
-            .map(|(index, port)| self.one(port, &format!("{field}[{index}]")))
-            .collect()
-    }
-
-    fn one(&mut self, given: &pod::container::Port, field: &str) -> Checked<Port> {
-        let (port, target_port) = match (given.port, given.target_port) {
-            (0, 0) => {
-                return Err(Invalid::manifest(
-                    format!("{field}.port"),
-                    "no port is given; write port, targetPort or both, 1 to 65535",
-                ));
-            }
-            (0, both) => {
-                let number = port_number(both, &format!("{field}.targetPort"))?;
-                (number, number)
-            }
-            (both, 0) => {
-                let number = port_number(both, &format!("{field}.port"))?;
-                (number, number)
-            }
-            (port, target) => (
-                port_number(port, &format!("{field}.port"))?,
-                port_number(target, &format!("{field}.targetPort"))?,
-            ),
-        };
-        let name = if given.name.is_empty() {
-            format!("port-{port}")
-        } else {
-            given.name.clone()
-        };
-        if name.len() > limits::PORT_NAME_MAX || !is_port_name(&name) {
-            return Err(Invalid::manifest(
-                format!("{field}.name"),
-                format!(
-                    "{} is not a port's name; write at most {} lowercase letters, digits and single `-` within, at least one letter",
-                    quote(&name),
-                    limits::PORT_NAME_MAX
-                ),
-            ));
-        }
-        let taken = |part: &str, what: String| {
-            Invalid::manifest(
-                format!("{field}.{part}"),
-                format!("another port of the pod has {what} already; it must be unique"),
-            )
-        };
-        if !self.ports.insert(port) {
-            return Err(taken("port", format!("port {port}")));
-        }
-        if !self.targets.insert(target_port) {
-            return Err(taken("targetPort", format!("targetPort {target_port}")));
-        }
-        if !self.names.insert(name.clone()) {
-            return Err(taken("name", format!("the name {}", quote(&name))));
-        }
-        Ok(Port {
-            name,
-            port,
-            target_port,
-        })
-    }
-}
-
-fn port_number(number: u64, field: &str) -> Checked<u16> {
-    match u16::try_from(number) {
-        Ok(port) if limits::PORT.contains(&number) => Ok(port),
-        _ => Err(Invalid::manifest(
-            field,
-            format!(
-                "{number} is not a port; write {} to {}",
-                limits::PORT.start(),
-                limits::PORT.end()
-            ),
-        )),
-    }
 }

@@ -12,11 +12,16 @@ pub const MOUNT_PATH_PATTERN: &str = r"^(/[^/:\x00-\x1f\x7f]+)+$";
 pub const WORKING_DIR_PATTERN: &str = r"^/[^\x00-\x1f\x7f]*$";
 /// OCI image reference.
 pub const IMAGE_PATTERN: &str = concat!(
-    "^((localhost(:[0-9]{1,5})?|",
+    "^((",
+    // A registry: localhost, or with a dot, or with a port.
+    "localhost(:[0-9]{1,5})?|",
     "[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)+(:[0-9]{1,5})?|",
-    "[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?:[0-9]{1,5})/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*|",
-    "[a-z0-9]+((_|__|-+)[a-z0-9]+)*/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*|",
-    "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)(/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)*",
+    "[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?:[0-9]{1,5}|",
+    // Or the first part of a path, which then has no dot.
+    "[a-z0-9]+((_|__|-+)[a-z0-9]+)*",
+    ")(/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)+|",
+    // Or one part alone.
+    "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)",
     "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$",
 );
 

@@ -8,7 +8,6 @@
 mod path;
 mod table;
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 mod tests;
 
 use std::collections::BTreeSet;

@@ -19,10 +19,14 @@ fn at(path: &str) -> PathBuf {
 
 /// Seeds of the fuzzer and the messages of the existing network.
 fn corpus() -> Vec<Vec<u8>> {
-    let seeds = fs::read_dir(at("fuzz/seeds")).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    let seeds = fs::read_dir(at("fuzz/seeds"))
+        .unwrap()
+        .map(|entry| fs::read(entry.unwrap().path()).unwrap());
     let vectors: Vec<serde_json::Value> =
         serde_json::from_str(&fs::read_to_string(at("tests/vectors/interop-protobuf.json")).unwrap()).unwrap();
-    let vectors = vectors.iter().map(|vector| HEXLOWER.decode(vector["hex"].as_str().unwrap().as_bytes()).unwrap());
+    let vectors = vectors
+        .iter()
+        .map(|vector| HEXLOWER.decode(vector["hex"].as_str().unwrap().as_bytes()).unwrap());
     seeds.chain(vectors).collect()
 }
 
@@ -30,7 +34,13 @@ fn corpus() -> Vec<Vec<u8>> {
 fn inputs() -> impl Strategy<Value = Vec<u8>> {
     let random = proptest::collection::vec(any::<u8>(), 0..256);
     let index = any::<prop::sample::Index>;
-    let changed = (prop::sample::select(corpus()), index(), index(), proptest::collection::vec(any::<u8>(), 0..4), any::<bool>())
+    let changed = (
+        prop::sample::select(corpus()),
+        index(),
+        index(),
+        proptest::collection::vec(any::<u8>(), 0..4),
+        any::<bool>(),
+    )
         .prop_map(|(mut bytes, from, to, piece, double)| {
             let (from, to) = (from.index(bytes.len() + 1), to.index(bytes.len() + 1));
             let range = from.min(to)..from.max(to);
@@ -46,7 +56,10 @@ fn inputs() -> impl Strategy<Value = Vec<u8>> {
 
 fn run(body: fn(&[u8])) {
     corpus().iter().for_each(|bytes| body(bytes));
-    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(RANDOM_INPUTS) });
+    let mut runner = TestRunner::new(Config {
+        failure_persistence: None,
+        ..Config::with_cases(RANDOM_INPUTS)
+    });
     runner
         .run(&inputs(), |bytes| {
             body(&bytes);

@@ -19,13 +19,22 @@ const RENAMED: [(&str, &str, &str); 4] = [
 
 /// The vectors' JSON with today's names; entrypoint and command move at once.
 fn renamed(descriptor: &MessageDescriptor, value: &Value) -> Value {
-    let Value::Object(fields) = value else { return value.clone() };
+    let Value::Object(fields) = value else {
+        return value.clone();
+    };
     let message = descriptor.full_name().strip_prefix("apocryph.proto.v0.").unwrap();
     let fields = fields.iter().map(|(name, value)| {
-        let new = RENAMED.iter().find(|(of, old, _)| *of == message && old == name).map_or(name.as_str(), |(_, _, new)| new);
-        let field = descriptor.get_field_by_json_name(new).unwrap_or_else(|| panic!("{message} has no {new}"));
+        let new = RENAMED
+            .iter()
+            .find(|(of, old, _)| *of == message && old == name)
+            .map_or(name.as_str(), |(_, _, new)| new);
+        let field = descriptor
+            .get_field_by_json_name(new)
+            .unwrap_or_else(|| panic!("{message} has no {new}"));
         let value = match (field.kind(), value) {
-            (prost_reflect::Kind::Message(inner), Value::Array(items)) => items.iter().map(|item| renamed(&inner, item)).collect(),
+            (prost_reflect::Kind::Message(inner), Value::Array(items)) => {
+                items.iter().map(|item| renamed(&inner, item)).collect()
+            }
             (prost_reflect::Kind::Message(inner), _) if !field.is_map() => renamed(&inner, value),
             _ => value.clone(),
         };
@@ -37,16 +46,31 @@ fn renamed(descriptor: &MessageDescriptor, value: &Value) -> Value {
 fn check(vector: &Value) {
     let note = &vector["note"];
     // The vectors write `misc` for what is `pricing` on the wire; a package's name is not sent.
-    let name = vector["message"].as_str().unwrap().strip_prefix("apocryph.proto.v0.").unwrap().replace("misc.", "pricing.");
+    let name = vector["message"]
+        .as_str()
+        .unwrap()
+        .strip_prefix("apocryph.proto.v0.")
+        .unwrap()
+        .replace("misc.", "pricing.");
     let descriptor = descriptors::message(&name).unwrap_or_else(|| panic!("{name}"));
     let bytes = HEXLOWER.decode(vector["hex"].as_str().unwrap().as_bytes()).unwrap();
 
     let decoded = descriptors::decode(descriptor.clone(), &bytes).unwrap();
     let said = json::from_value(descriptor.clone(), renamed(&descriptor, &vector["json"])).unwrap();
-    assert_eq!(decoded, said, "{name}, {note}");
+    // As JSON first: it says where they differ.
+    assert_eq!(
+        serde_json::to_value(&decoded).unwrap(),
+        serde_json::to_value(&said).unwrap(),
+        "{name}, {note}"
+    );
+    assert!(decoded == said, "{name}, {note}");
     assert_no_unknown(&decoded);
     // Written again it is what their programs wrote: fields in the order of their numbers.
-    assert_eq!(HEXLOWER.encode(&decoded.encode_to_vec()), HEXLOWER.encode(&bytes), "{name}, {note}");
+    assert_eq!(
+        HEXLOWER.encode(&decoded.encode_to_vec()),
+        HEXLOWER.encode(&bytes),
+        "{name}, {note}"
+    );
 
     let typed = match name.as_str() {
         "provisionPod.ProvisionPodRequest" => again::<v0::provision_pod::ProvisionPodRequest>(&bytes),
@@ -59,7 +83,11 @@ fn check(vector: &Value) {
         "pod.Pod" => again::<v0::pod::Pod>(&bytes),
         other => panic!("{other}: no generated type is named here"),
     };
-    assert_eq!(HEXLOWER.encode(&typed), HEXLOWER.encode(&bytes), "{name}, {note}, through the generated type");
+    assert_eq!(
+        HEXLOWER.encode(&typed),
+        HEXLOWER.encode(&bytes),
+        "{name}, {note}, through the generated type"
+    );
 }
 
 fn again<M: Message + Default>(bytes: &[u8]) -> Vec<u8> {
@@ -67,7 +95,12 @@ fn again<M: Message + Default>(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn assert_no_unknown(message: &DynamicMessage) {
-    assert_eq!(message.unknown_fields().count(), 0, "{}", message.descriptor().full_name());
+    assert_eq!(
+        message.unknown_fields().count(),
+        0,
+        "{}",
+        message.descriptor().full_name()
+    );
     for (_, value) in message.fields() {
         let inner = match value {
             prost_reflect::Value::Message(inner) => vec![inner],
@@ -82,7 +115,10 @@ fn assert_no_unknown(message: &DynamicMessage) {
 fn check_file(path: &Path) -> usize {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let file: Value = serde_json::from_str(&text).unwrap();
-    let vectors = file.as_array().or_else(|| file["protobuf"].as_array()).expect("a list of vectors, or one under `protobuf`");
+    let vectors = file
+        .as_array()
+        .or_else(|| file["protobuf"].as_array())
+        .expect("a list of vectors, or one under `protobuf`");
     vectors.iter().for_each(check);
     vectors.len()
 }
