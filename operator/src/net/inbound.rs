@@ -173,7 +173,21 @@ pub struct Behaviour {
     peers: Slots<PeerId, PeerLimits>,
     addresses: Slots<Prefix, AddressLimits>,
     /// Handshakes that run; each leaves by being established or by a `ListenFailure`.
-    pending: HashMap<ConnectionId, OwnedSemaphorePermit>,
+    pending: HashMap<ConnectionId, (OwnedSemaphorePermit, Arc<AddressSlot>)>,
+}
+
+/// How much is remembered of peers; cloning shares it.
+#[derive(Clone)]
+pub struct Memory {
+    peers: Slots<PeerId, PeerLimits>,
+    addresses: Slots<Prefix, AddressLimits>,
+}
+
+impl Memory {
+    /// Peers and address prefixes that are remembered now: those with a connection, a handshake or a stream.
+    pub fn remembered(&self) -> (usize, usize) {
+        (self.peers.len(), self.addresses.len())
+    }
 }
 
 /// A connection was denied.
@@ -212,9 +226,8 @@ impl Behaviour {
         (behaviour, receiver)
     }
 
-    /// Peers, address prefixes and handshakes that are remembered now.
-    pub fn remembered(&self) -> (usize, usize, usize) {
-        (self.peers.len(), self.addresses.len(), self.pending.len())
+    pub fn memory(&self) -> Memory {
+        Memory { peers: self.peers.clone(), addresses: self.addresses.clone() }
     }
 
     fn address(&self, prefix: Prefix) -> Arc<AddressSlot> {
@@ -273,7 +286,7 @@ impl NetworkBehaviour for Behaviour {
         let Ok(permit) = address.pending.clone().try_acquire_owned() else {
             return Err(self.deny(Limit::Pending));
         };
-        self.pending.insert(connection, permit);
+        self.pending.insert(connection, (permit, address));
         Ok(())
     }
 
@@ -443,13 +456,10 @@ impl InboundUpgrade<Stream> for Upgrade {
     }
 }
 
-impl fmt::Debug for Behaviour {
+impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (peers, addresses, pending) = self.remembered();
-        write!(
-            f,
-            "inbound::Behaviour({peers} peers, {addresses} addresses, {pending} handshakes)"
-        )
+        let (peers, addresses) = self.remembered();
+        write!(f, "Memory({peers} peers, {addresses} addresses)")
     }
 }
 
@@ -479,7 +489,8 @@ mod tests {
             let remote = format!("/ip4/203.0.{}.{}/tcp/1", id / 250, id % 250);
             handlers.push(established(&mut behaviour, id, &remote).unwrap());
         }
-        assert_eq!(behaviour.remembered(), (1000, 1000, 0));
+        let memory = behaviour.memory();
+        assert_eq!((memory.remembered(), behaviour.pending.len()), ((1000, 1000), 0));
         let permit = handlers[7].permit();
         handlers.clear();
         assert_eq!(
@@ -488,7 +499,7 @@ mod tests {
             "a stream in flight keeps its peer's limit"
         );
         drop(permit);
-        assert_eq!(behaviour.remembered(), (0, 0, 0));
+        assert_eq!(memory.remembered(), (0, 0));
     }
 
     #[test]

@@ -25,6 +25,12 @@ impl<K: Hash + Eq + Copy, V> Default for Slots<K, V> {
     }
 }
 
+impl<K: Hash + Eq + Copy, V> Clone for Slots<K, V> {
+    fn clone(&self) -> Self {
+        Slots(self.0.clone())
+    }
+}
+
 impl<K: Hash + Eq + Copy, V> Slots<K, V> {
     /// The living value of that key, or a new one.
     pub fn get(&self, key: K, make: impl FnOnce() -> V) -> Arc<Slot<K, V>> {

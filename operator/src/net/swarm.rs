@@ -21,6 +21,7 @@ use tokio::{
 use super::{
     behaviour::{Behaviour, BehaviourEvent},
     identity::Identity,
+    inbound::Memory,
     limits::{CLOSE_DEADLINE, QUIC_CONNECTION_WINDOW, QUIC_STREAM_WINDOW, Settings},
     router::Router,
 };
@@ -42,8 +43,7 @@ pub struct Running {
     pub peer: PeerId,
     /// Where it listens; empty until every address of the settings is listened on.
     pub listening: watch::Receiver<Vec<Multiaddr>>,
-    /// Peers, address prefixes and handshakes that are remembered, after each event: they leave nothing behind.
-    pub remembered: watch::Receiver<(usize, usize, usize)>,
+    pub memory: Memory,
     /// Ends with `Ok` after a drain. Ending in another way is an error, and the process ends with it.
     pub task: JoinHandle<Result<(), Error>>,
 }
@@ -126,14 +126,13 @@ pub fn start(net: Net) -> Result<Running, Error> {
         return Err(Error::NoAddress);
     }
     let (listening, on) = watch::channel(Vec::new());
-    let (remembered, memory) = watch::channel(swarm.behaviour().inbound().remembered());
+    let memory = swarm.behaviour().inbound().memory();
     tokio::spawn(router.clone().run(arrivals, settings.clone()));
     let event_loop = EventLoop {
         swarm,
         waiting: listeners.clone(),
         listeners,
         listening,
-        remembered,
         external,
         told: Vec::new(),
         metrics: libp2p_metrics,
@@ -143,7 +142,7 @@ pub fn start(net: Net) -> Result<Running, Error> {
     Ok(Running {
         peer,
         listening: on,
-        remembered: memory,
+        memory,
         task: tokio::spawn(event_loop.run()),
     })
 }
@@ -154,7 +153,6 @@ struct EventLoop {
     /// Listeners that have not yet said where they listen.
     waiting: HashSet<ListenerId>,
     listening: watch::Sender<Vec<Multiaddr>>,
-    remembered: watch::Sender<(usize, usize, usize)>,
     external: watch::Receiver<Vec<Multiaddr>>,
     /// External addresses that the swarm tells now.
     told: Vec<Multiaddr>,
@@ -225,9 +223,6 @@ impl EventLoop {
             }
             _ => {}
         }
-        let remembered = self.swarm.behaviour().inbound().remembered();
-        self.remembered
-            .send_if_modified(|last| std::mem::replace(last, remembered) != remembered);
         Ok(())
     }
 
