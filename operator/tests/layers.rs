@@ -291,14 +291,13 @@ fn paths(module: &[String], source: &str) -> Vec<String> {
     let mut index = 0;
     while index < tokens.len() {
         match &tokens[index] {
-            Token::Word(word) if word == "use" || word == "extern" => {
-                index += 1;
-                if tokens.get(index) == Some(&Token::Word("crate".into()))
-                    && tokens.get(index + 1) != Some(&Token::Into)
-                {
-                    index += 1; // extern crate NAME
-                }
-                index = spread(&tokens, index, Vec::new(), &mut found, &mut renamed);
+            // `use<'a>` in a type captures lifetimes.
+            Token::Word(word) if word == "use" && tokens.get(index + 1) == Some(&Token::Sign('<')) => index += 1,
+            Token::Word(word) if word == "use" => {
+                index = spread(&tokens, index + 1, Vec::new(), &mut found, &mut renamed);
+            }
+            Token::Word(word) if word == "extern" && tokens.get(index + 1) == Some(&Token::Word("crate".into())) => {
+                index = spread(&tokens, index + 2, Vec::new(), &mut found, &mut renamed);
             }
             Token::Word(_) => {
                 let mut path = Vec::new();
@@ -354,7 +353,12 @@ fn spread(
             Some(Token::Sign('{')) => {
                 index += 1;
                 while !matches!(tokens.get(index), None | Some(Token::Sign('}'))) {
-                    index = spread(tokens, index, path.clone(), found, renamed);
+                    let next = spread(tokens, index, path.clone(), found, renamed);
+                    assert!(
+                        next > index || tokens.get(next) == Some(&Token::Sign(',')),
+                        "a `use` that is none"
+                    );
+                    index = next;
                     if tokens.get(index) == Some(&Token::Sign(',')) {
                         index += 1;
                     }
@@ -368,7 +372,9 @@ fn spread(
                 if let Some(name) = path.last().filter(|_| path.len() > 1) {
                     renamed.entry(name.clone()).or_insert_with(|| path.clone());
                 }
-                found.push(path);
+                if !path.is_empty() {
+                    found.push(path);
+                }
                 return index;
             }
         }
@@ -544,6 +550,10 @@ fn what_is_allowed_is_not_reported() {
         ),
         ("telemetry/events.rs", "use kube::runtime::events::Recorder;"),
         ("podsx/x.rs", "use prost::Message;"),
+        (
+            "protocols/x.rs",
+            "fn f() -> impl Sized + use<> {} extern \"C\" { fn kube(); }",
+        ),
     ] {
         assert_eq!(violations(file, source), [], "{file}: {source}");
     }

@@ -278,12 +278,14 @@ fn in_bounds(bounds: &Bounds, demand: &Demand) -> Result<(), Blocked> {
         if let (Some(whole), Some(most)) = (bound.whole, bound.left())
             && wanted > most
         {
+            let never = wanted > whole;
+            let most = if never { whole } else { most };
             return Err(Blocked {
                 resource,
                 scope: Scope::Whole,
                 wanted,
                 most,
-                never: wanted > whole,
+                never,
             });
         }
     }

@@ -39,18 +39,19 @@ pub fn blocked(blocked: Blocked) -> Refusal {
     let name = resource.as_str();
     let (wanted, most) = (amount(resource, wanted), amount(resource, most));
     let message = match (scope, never) {
-        (Scope::NotOffered, _) => format!("{name} is not offered here; the pod wants {wanted}"),
+        (Scope::NotOffered, _) => format!("the pod wants {wanted}; none is offered here"),
         (Scope::NoNodes, _) => "no node takes tenants now".to_owned(),
-        (Scope::Node, true) => {
-            format!(
-                "one replica wants {wanted} of {name} together with what else it asks for; the most on any node is {most}"
-            )
-        }
+        (Scope::Node, true) => format!(
+            "one replica wants {wanted}; no node that could hold the rest of it has more than {most}, even empty"
+        ),
         (Scope::Node, false) => {
-            format!("one replica wants {wanted} of {name}; at most {most} is free on a node that has the rest")
+            format!("one replica wants {wanted}; no node that has room for the rest of it has more than {most} free")
         }
-        (Scope::Whole, true) => format!("the pod wants {wanted} of {name}; {name} rented out here in all is less"),
-        (Scope::Whole, false) => format!("the pod wants {wanted} of {name}; {most} is left to rent out"),
+        (Scope::Whole, true) => format!("the pod wants {wanted}; no more than {most} is rented out here in all"),
+        (Scope::Whole, false) if resource == Resource::Pods => {
+            "as many pods as are rented out here run already".to_owned()
+        }
+        (Scope::Whole, false) => format!("the pod wants {wanted}; of all that is rented out here, {most} is left"),
     };
     let (code, remedy) = match (scope, never) {
         (Scope::NotOffered, _) => (
@@ -82,7 +83,7 @@ pub fn blocked(blocked: Blocked) -> Refusal {
     }
 }
 
-/// As people write it: `1.5 cores`, `512 MiB`, `3`.
+/// As people write it: `1.5 cores`, `512 MiB of memory`, `3 pods`.
 fn amount(resource: Resource, amount: u64) -> String {
     match resource {
         Resource::Cpu => format!(
@@ -90,7 +91,7 @@ fn amount(resource: Resource, amount: u64) -> String {
             decimal(amount, 1000),
             if amount == 1000 { "core" } else { "cores" }
         ),
-        Resource::Pods => amount.to_string(),
+        Resource::Pods => format!("{amount} {}", if amount == 1 { "pod" } else { "pods" }),
         Resource::Memory | Resource::EphemeralStorage | Resource::Storage => {
             let units = [
                 ("TiB", 1u64 << 40),
@@ -99,8 +100,8 @@ fn amount(resource: Resource, amount: u64) -> String {
                 ("KiB", 1 << 10),
             ];
             match units.into_iter().find(|(_, size)| amount >= *size) {
-                Some((unit, size)) => format!("{} {unit}", decimal(amount, size)),
-                None => format!("{amount} bytes"),
+                Some((unit, size)) => format!("{} {unit} of {}", decimal(amount, size), resource.as_str()),
+                None => format!("{amount} bytes of {}", resource.as_str()),
             }
         }
     }
@@ -123,12 +124,16 @@ mod tests {
             (Resource::Cpu, 1000, "1 core"),
             (Resource::Cpu, 1500, "1.5 cores"),
             (Resource::Cpu, 20, "0.02 cores"),
-            (Resource::Memory, 16 << 20, "16 MiB"),
-            (Resource::Memory, (3 << 30) / 2, "1.5 GiB"),
-            (Resource::Storage, 10 << 30, "10 GiB"),
-            (Resource::EphemeralStorage, 1000, "1000 bytes"),
-            (Resource::EphemeralStorage, u64::MAX, "16777215.999 TiB"),
-            (Resource::Pods, 3, "3"),
+            (Resource::Memory, 16 << 20, "16 MiB of memory"),
+            (Resource::Memory, (3 << 30) / 2, "1.5 GiB of memory"),
+            (Resource::Storage, 10 << 30, "10 GiB of storage"),
+            (Resource::EphemeralStorage, 1000, "1000 bytes of ephemeral-storage"),
+            (
+                Resource::EphemeralStorage,
+                u64::MAX,
+                "16777215.999 TiB of ephemeral-storage",
+            ),
+            (Resource::Pods, 1, "1 pod"),
         ] {
             assert_eq!(amount(resource, value), text);
         }

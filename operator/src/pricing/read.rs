@@ -194,11 +194,20 @@ impl Map {
     }
 
     pub fn need(&mut self, name: &'static str, why: &str) -> Result<Field, PricingError> {
-        let (line, path) = (self.line, join(&self.path, name));
-        self.take(name).ok_or_else(|| PricingError {
-            line: Some(line),
-            field: path,
-            message: format!("is missing; {why}"),
+        if let Some(field) = self.take(name) {
+            return Ok(field);
+        }
+        let misspelt = self
+            .entries
+            .iter()
+            .find(|(key, _)| key.value.eq_ignore_ascii_case(name));
+        Err(PricingError {
+            line: Some(misspelt.map_or(self.line, |(key, _)| key.defined.line())),
+            field: join(&self.path, name),
+            message: match misspelt {
+                Some((key, _)) => format!("is written {}; names are spelt exactly so: {name}", quote(&key.value)),
+                None => format!("is missing; {why}"),
+            },
         })
     }
 

@@ -151,7 +151,7 @@ fn parse_table(field: Field, names: &mut BTreeSet<String>) -> Result<Table, Pric
     let text = name.text("a DNS label, such as usdc")?;
     if !is_label(text) {
         return Err(name.error(format!(
-            "is {}; write 1 to {NAME_MAX} lowercase letters, digits and '-', none of them at the ends '-'",
+            "is {}; write 1 to {NAME_MAX} lowercase letters, digits and '-', with no '-' at the ends",
             quote(text)
         )));
     }
@@ -160,36 +160,28 @@ fn parse_table(field: Field, names: &mut BTreeSet<String>) -> Result<Table, Pric
     }
     let name = text.to_owned();
     let payment = parse_payment(table.need("payment", "write free or channel")?)?;
-    let per_hour = table.take("perHour").map(parse_per_hour).transpose()?;
+    let per_hour = match &payment {
+        Payment::Channel(_) => parse_per_hour(
+            table.need("perHour", "a table that is paid by channel has prices")?,
+            Missing::Refused,
+        )?,
+        // Prices may stay in a table while it is free.
+        Payment::Free(_) => table
+            .take("perHour")
+            .map(|field| parse_per_hour(field, Missing::Allowed))
+            .transpose()?
+            .unwrap_or_default(),
+    };
     let minimum = table
         .take("minimum")
         .map(parse_minimum)
         .transpose()?
         .unwrap_or_default();
-    // A price that is missing is not nothing.
-    if matches!(payment, Payment::Channel(_)) {
-        let prices = per_hour.as_ref();
-        for (field, price) in [
-            ("cpu", prices.and_then(|prices| prices.cpu.as_ref())),
-            ("memoryGiB", prices.and_then(|prices| prices.memory_gib.as_ref())),
-            ("storageGiB", prices.and_then(|prices| prices.storage_gib.as_ref())),
-            (
-                "ephemeralStorageGiB",
-                prices.and_then(|prices| prices.ephemeral_storage_gib.as_ref()),
-            ),
-        ] {
-            if price.is_none() {
-                return Err(table.error(format!(
-                    "is paid by channel and has no price perHour.{field}; write one, \"0\" when it costs nothing"
-                )));
-            }
-        }
-    }
     table.end()?;
     Ok(Table {
         name,
         payment,
-        per_hour: per_hour.unwrap_or_default(),
+        per_hour,
         minimum,
     })
 }
@@ -263,14 +255,29 @@ fn parse_channel(field: Field) -> Result<Channel, PricingError> {
     Ok(parsed)
 }
 
-fn parse_per_hour(field: Field) -> Result<PerHour, PricingError> {
+/// Of the prices that every pod needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Allowed,
+    /// A price that is missing is not nothing.
+    Refused,
+}
+
+fn parse_per_hour(field: Field, missing: Missing) -> Result<PerHour, PricingError> {
     let mut prices = field.map()?;
     let mut gpu = BTreeMap::new();
+    let mut needed = |name| match missing {
+        Missing::Allowed => price(&mut prices, name),
+        Missing::Refused => prices
+            .need(name, "write \"0\" when it costs nothing")
+            .and_then(|field| decimal(&field))
+            .map(Some),
+    };
     let parsed = PerHour {
-        cpu: price(&mut prices, "cpu")?,
-        memory_gib: price(&mut prices, "memoryGiB")?,
-        storage_gib: price(&mut prices, "storageGiB")?,
-        ephemeral_storage_gib: price(&mut prices, "ephemeralStorageGiB")?,
+        cpu: needed("cpu")?,
+        memory_gib: needed("memoryGiB")?,
+        storage_gib: needed("storageGiB")?,
+        ephemeral_storage_gib: needed("ephemeralStorageGiB")?,
         external_ip: price(&mut prices, "externalIP")?,
         gpu: BTreeMap::new(),
     };

@@ -205,7 +205,14 @@ pub fn provision(
     let manifest = Manifest::parse(&pod).map_err(|fault| invalid(fault, "pod"))?;
     // Maps are sorted in the generated types, so equal pods encode alike.
     let encoded = Zeroizing::new(pod.encode_to_vec());
-    Ok(Request { key, offer, manifest, encoded, after_life: message.after_life, request_id: request_id.to_owned() })
+    Ok(Request {
+        key,
+        offer,
+        manifest,
+        encoded,
+        after_life: message.after_life,
+        request_id: request_id.to_owned(),
+    })
 }
 
 /// A manage-pod request that is served.

@@ -14,7 +14,7 @@ use apocryph_provider::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::support::{self, *};
+use super::support::*;
 
 /// A new pod, from the first question to the last write.
 const WHOLE: [&str; 6] = ["find", "door", "payment", "door", "hold", "submit"];
@@ -292,9 +292,9 @@ async fn a_stream_that_dies_during_the_writes_leaves_them_to_run_to_their_end() 
         .lock()
         .unwrap()
         .push_back(SubmitAnswer::After(go_on.clone()));
-    let admission = support::admission(&world);
+    let admission = admission(&world);
     let key = publisher().key();
-    let request = convert::provision(after(0), key, Offer::Free).unwrap();
+    let request = convert::provision(after(0), key, Offer::Free, "0123").unwrap();
     {
         let provision = admission.provision(request);
         tokio::pin!(provision);
@@ -320,9 +320,9 @@ async fn writes_under_way_are_bounded_and_the_one_too_many_gives_its_hold_back()
         .lock()
         .unwrap()
         .extend((0..admission::COMMITS_MAX).map(|_| SubmitAnswer::After(go_on.clone())));
-    let admission = support::admission(&world);
+    let admission = admission(&world);
     let provision = || {
-        let request = convert::provision(after(0), publisher().key(), Offer::Free).unwrap();
+        let request = convert::provision(after(0), publisher().key(), Offer::Free, "0123").unwrap();
         admission.provision(request)
     };
     let mut writing: Vec<_> = (0..admission::COMMITS_MAX).map(|_| Box::pin(provision())).collect();
@@ -347,8 +347,8 @@ async fn writes_under_way_are_bounded_and_the_one_too_many_gives_its_hold_back()
 async fn a_stream_that_dies_while_the_payment_is_asked_leaves_nothing() {
     let world = World::new();
     *world.verdict.lock().unwrap() = None;
-    let admission = support::admission(&world);
-    let request = convert::provision(after(0), publisher().key(), Offer::Free).unwrap();
+    let admission = admission(&world);
+    let request = convert::provision(after(0), publisher().key(), Offer::Free, "0123").unwrap();
     let waiting = tokio::time::timeout(Duration::from_secs(1), admission.provision(request)).await;
     assert!(waiting.is_err());
     admission.finish().await;

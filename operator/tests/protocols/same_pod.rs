@@ -26,7 +26,7 @@ fn key() -> TagKey {
 fn tag(request: &[u8]) -> Option<Tag> {
     let message: ProvisionPodRequest = convert::request(request).ok()?;
     let (pod_key, offer, _) = convert::payment(message.payment.as_ref()).ok()?;
-    Some(key().tag(&convert::provision(message, pod_key, offer).ok()?.encoded))
+    Some(key().tag(&convert::provision(message, pod_key, offer, "0123").ok()?.encoded))
 }
 
 fn with(pod: Pod) -> ProvisionPodRequest {
@@ -160,6 +160,6 @@ fn the_order_on_the_wire_does_not_count() {
 #[test]
 fn another_key_makes_other_tags() {
     let message = provision();
-    let request = convert::provision(message, publisher().key(), Offer::Free).unwrap();
+    let request = convert::provision(message, publisher().key(), Offer::Free, "0123").unwrap();
     assert_ne!(key().tag(&request.encoded), TagKey::new([4; 32]).tag(&request.encoded));
 }

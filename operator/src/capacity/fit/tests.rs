@@ -132,7 +132,7 @@ fn bounds_hold_the_whole() {
                 ..unbounded()
             },
             Resource::EphemeralStorage,
-            0,
+            MIB,
             true,
         ),
         (
