@@ -73,11 +73,19 @@ async fn unlabel(pods: &Api<Pod>, name: &str) -> Result<(), kube::Error> {
 // ---- the addresses
 
 enum Seen {
-    Service(Option<Box<Service>>),
-    Node(Option<Box<Node>>),
+    Service(Seeing<Service>),
+    Node(Seeing<Node>),
 }
 
-/// Follows the Service and the node for ever, and tells each change of what is to be announced.
+/// The one object of a watch, as far as it is known.
+enum Seeing<T> {
+    Is(Box<T>),
+    IsNot,
+    /// Listed: what was not told before it is not there.
+    Listed,
+}
+
+/// Follows the Service and the node for ever, and tells what is to be announced: once both have been read, and at each change.
 pub async fn follow(client: Client, settings: Settings, announced: watch::Sender<Vec<Multiaddr>>) {
     if !settings.configured.is_empty() {
         announced.send_replace(settings.configured.clone());
@@ -86,14 +94,15 @@ pub async fn follow(client: Client, settings: Settings, announced: watch::Sender
     let services: Api<Service> = Api::namespaced(client.clone(), &settings.namespace);
     let nodes: Api<Node> = Api::all(client);
     let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let services = watcher(services, named(&settings.service)).default_backoff().map_ok(|event| latest(event).map(Seen::Service));
-    let nodes = watcher(nodes, named(&settings.node)).default_backoff().map_ok(|event| latest(event).map(Seen::Node));
+    let services = watcher(services, named(&settings.service)).default_backoff().map_ok(|event| seeing(event).map(Seen::Service));
+    let nodes = watcher(nodes, named(&settings.node)).default_backoff().map_ok(|event| seeing(event).map(Seen::Node));
     let mut seen = Box::pin(futures::stream::select(services, nodes));
-    let (mut service, mut node) = (None, None);
+    let (mut service, mut node) = (Latest::default(), Latest::default());
+    let mut told = false;
     while let Some(change) = seen.next().await {
         match change {
-            Ok(Some(Seen::Service(now))) => service = now,
-            Ok(Some(Seen::Node(now))) => node = now,
+            Ok(Some(Seen::Service(now))) => service.see(now),
+            Ok(Some(Seen::Node(now))) => node.see(now),
             Ok(None) => continue,
             Err(error) => {
                 // What was announced before stands; the watch goes on by itself.
@@ -101,21 +110,48 @@ pub async fn follow(client: Client, settings: Settings, announced: watch::Sender
                 continue;
             }
         }
-        let addresses = service.as_deref().map_or_else(Vec::new, |service| addresses(service, node.as_deref(), &settings));
+        if !(service.listed && node.listed) {
+            continue;
+        }
+        let addresses =
+            service.is.as_deref().map_or_else(Vec::new, |service| addresses(service, node.is.as_deref(), &settings));
         announced.send_if_modified(|before| {
-            let changed = *before != addresses;
+            let changed = !told || *before != addresses;
             *before = addresses;
             changed
         });
+        told = true;
     }
 }
 
-/// The one object as an event leaves it; `None`: the event says nothing about it.
-fn latest<T>(event: watcher::Event<T>) -> Option<Option<Box<T>>> {
+struct Latest<T> {
+    is: Option<Box<T>>,
+    listed: bool,
+}
+
+impl<T> Default for Latest<T> {
+    fn default() -> Latest<T> {
+        Latest { is: None, listed: false }
+    }
+}
+
+impl<T> Latest<T> {
+    fn see(&mut self, now: Seeing<T>) {
+        match now {
+            Seeing::Is(object) => self.is = Some(object),
+            Seeing::IsNot => self.is = None,
+            Seeing::Listed => self.listed = true,
+        }
+    }
+}
+
+/// `None`: the event says nothing about the object.
+fn seeing<T>(event: watcher::Event<T>) -> Option<Seeing<T>> {
     match event {
-        watcher::Event::Apply(object) | watcher::Event::InitApply(object) => Some(Some(Box::new(object))),
-        watcher::Event::Delete(_) => Some(None),
-        watcher::Event::Init | watcher::Event::InitDone => None,
+        watcher::Event::Apply(object) | watcher::Event::InitApply(object) => Some(Seeing::Is(Box::new(object))),
+        watcher::Event::Delete(_) => Some(Seeing::IsNot),
+        watcher::Event::InitDone => Some(Seeing::Listed),
+        watcher::Event::Init => None,
     }
 }
 
@@ -170,7 +206,7 @@ fn host(ip: IpAddr) -> Protocol<'static> {
 
 /// Writes each change of the announced addresses into the ConfigMap beside the peer id, and into the log.
 pub async fn publish(store: IdentityStore, peer_id: libp2p::PeerId, mut announced: watch::Receiver<Vec<Multiaddr>>) {
-    loop {
+    while announced.changed().await.is_ok() {
         let dialled: Vec<String> = announced
             .borrow_and_update()
             .iter()
@@ -187,9 +223,6 @@ pub async fn publish(store: IdentityStore, peer_id: libp2p::PeerId, mut announce
         while let Err(error) = store.publish_addresses(&dialled).await {
             tracing::warn!(%error, "the announced addresses were not written to the ConfigMap");
             sleep(PUBLISH_RETRY).await;
-        }
-        if announced.changed().await.is_err() {
-            return;
         }
     }
 }

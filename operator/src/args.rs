@@ -21,7 +21,9 @@ use crate::{
         manifest::{Defaults, Resources},
     },
     net::limits as net,
-    pods, walls,
+    pods,
+    telemetry::logs,
+    walls,
 };
 
 /// Of the container's memory, what the process may use before it accepts no more connections.
@@ -115,19 +117,11 @@ pub struct Names {
     pub crd: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logs {
-    pub format: LogFormat,
+    pub format: logs::Format,
     /// A filter of tracing.
     pub level: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    Json,
-    Text,
 }
 
 // ---- the file
@@ -138,7 +132,7 @@ struct File {
     service_account: String,
     tenant_role: String,
     names: Names,
-    logs: Logs,
+    logs: LogsFile,
     lease: LeaseFile,
     cordon: bool,
     placement: Placement,
@@ -155,6 +149,13 @@ struct File {
     libp2p: Libp2p,
     payment: Payment,
     walls: WallsFile,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LogsFile {
+    format: String,
+    level: String,
 }
 
 #[derive(Deserialize)]
@@ -484,7 +485,7 @@ impl Args {
             },
             pod,
             names,
-            logs,
+            logs: Logs { format: logs.format.parse().map_err(|reason: String| bad("logs.format", reason))?, level: logs.level },
         })
     }
 }

@@ -201,7 +201,8 @@ impl IdentityStore {
 fn metadata(name: &str) -> ObjectMeta {
     ObjectMeta {
         name: Some(name.to_owned()),
-        labels: Some(BTreeMap::from([("app.kubernetes.io/name".to_owned(), "apocryph-provider".to_owned())])),
+        // As the tenants' Secrets: one selector finds all that a provider is (README, another namespace).
+        labels: Some(BTreeMap::from([("app.kubernetes.io/managed-by".to_owned(), "apocryph-provider".to_owned())])),
         ..ObjectMeta::default()
     }
 }

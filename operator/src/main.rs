@@ -15,7 +15,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if let Err(error) = logs::init(&config.logs) {
+    if let Err(error) = logs::init(config.logs.format, &config.logs.level) {
         eprintln!("apocryph-provider: logs.level: {error}");
         return ExitCode::from(2);
     }

@@ -13,6 +13,7 @@ use crate::{
         refusal::Refusal,
         services::{Door, Prices},
     },
+    telemetry::admin,
     walls::Walls,
 };
 
@@ -37,17 +38,16 @@ impl Gates {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(name, open);
     }
 
-    /// Each gate and whether it is open.
-    pub fn report(&self) -> BTreeMap<&'static str, bool> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
+}
 
-    pub fn ready(&self) -> bool {
-        self.report().values().all(|open| *open)
+impl admin::Gates for Gates {
+    fn missing(&self) -> Vec<String> {
+        let gates = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        gates.iter().filter(|(_, open)| !**open).map(|(name, _)| (*name).to_owned()).collect()
     }
 }
 
-/// One gate; it may close again.
+/// One gate.
 pub struct Gate {
     name: &'static str,
     gates: Gates,
@@ -57,10 +57,6 @@ impl Gate {
     pub fn open(&self) {
         tracing::debug!(gate = self.name, "open");
         self.gates.set(self.name, true);
-    }
-
-    pub fn close(&self) {
-        self.gates.set(self.name, false);
     }
 }
 
@@ -93,20 +89,44 @@ impl Door for FrontDoor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{pricing::Tables, telemetry::admin::Gates as _};
 
     #[test]
     fn ready_needs_every_gate_and_a_closed_one_is_named() {
         let gates = Gates::default();
         let (crd, caches) = (gates.add("crd"), gates.add("caches"));
-        assert!(!gates.ready());
+        assert_eq!(gates.missing(), ["caches", "crd"]);
         crd.open();
-        assert_eq!(gates.report(), BTreeMap::from([("caches", false), ("crd", true)]));
+        assert_eq!(gates.missing(), ["caches"]);
         caches.open();
-        assert!(gates.ready());
+        assert_eq!(gates.missing(), [""; 0]);
         let listening = gates.add("listening");
-        assert!(!gates.ready());
+        assert_eq!(gates.missing(), ["listening"]);
         listening.open();
-        caches.close();
-        assert!(!gates.ready());
+        assert_eq!(gates.missing(), [""; 0]);
+    }
+
+    struct Fixed(Option<Arc<Tables>>);
+
+    impl Prices for Fixed {
+        fn tables(&self) -> Option<Arc<Tables>> {
+            self.0.clone()
+        }
+    }
+
+    #[test]
+    fn the_door_says_why_it_is_closed() {
+        let table = "apiVersion: pricing.apocryph.network/v1alpha1\ntables:\n- {name: free, payment: {free: {everyone: true}}}\n";
+        let tables = Tables::parse(table).unwrap().map(Arc::new);
+        let down = Walls::Down { why: "missing: a".to_owned() };
+        for (cordoned, walls, prices, code) in [
+            (false, Walls::Up, tables.clone(), None),
+            (true, Walls::Up, tables.clone(), Some(Code::Cordoned)),
+            (false, down, tables, Some(Code::WallsMissing)),
+            (false, Walls::Up, None, Some(Code::NoPriceTable)),
+        ] {
+            let door = FrontDoor { cordoned, walls: watch::channel(walls).1, prices: Arc::new(Fixed(prices)) };
+            assert_eq!(door.accepting().err().map(|refusal| refusal.code), code);
+        }
     }
 }

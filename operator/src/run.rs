@@ -118,8 +118,10 @@ pub async fn run(config: Config) -> Result<(), Failure> {
 
     // First of all, so that probes are answered whatever else takes its time.
     let listener = admin_listener(process.config.admin_port).await?;
-    let report = process.gates.clone();
-    parts.result("the admin listener", admin::serve(listener, Arc::new(registry), move || report.report()));
+    let gates = Arc::new(process.gates.clone());
+    // Its own token is never cancelled: it answers until the process is gone.
+    let serve = admin::serve(listener, gates, Arc::new(registry), CancellationToken::new());
+    parts.result("the admin listener", serve);
 
     tokio::select! {
         outcome = lead(process, libp2p_metrics) => outcome,

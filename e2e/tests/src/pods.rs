@@ -101,7 +101,7 @@ pub async fn settled(admin: &Client) -> Result<()> {
 
 /// An admin's own pod (no tag).
 pub fn own(name: &str, manifest: &str) -> Result<ApocryphPod> {
-    let manifest = json::pod_to_value(&json::pod_from_yaml(manifest)?)?;
+    let manifest = json::to_json(&json::pod_from_yaml(manifest)?)?;
     let mut spec = spec_of(&manifest, &format!("0x{}", "1".repeat(40)), &format!("0x{}", "2".repeat(64)));
     if let Some(spec) = spec.as_object_mut() {
         spec.remove("tag");

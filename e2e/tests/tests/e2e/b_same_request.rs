@@ -23,7 +23,7 @@ async fn one_request_at_once_and_later_is_one_pod_and_other_content_changes_noth
     assert!(running.iter().all(|status| status.name == running[0].name && status.life == 1));
 
     // a client that was started anew: other peer id, same key, same bytes
-    let restarted = Actor::with_key(&scene.provider, apocryph_e2e::actor::same_key(&actor.key)).await?;
+    let restarted = Actor::with_key(&scene.provider, apocryph_e2e::actor::same_key(&actor.key)?).await?;
     assert_eq!(restarted.run(&order).await?.name, running[0].name);
     let before = pods::get(&scene.admin, &running[0].name).await?.context("the pod")?;
 

@@ -42,7 +42,7 @@ async fn killed_at(what: &str, n: usize, at: impl Fn(&Event) -> bool) -> Result<
     let finished = join_all(orders.iter().map(|(actor, order)| {
         let provider = &provider;
         async move {
-            let again = operator::reconnect(provider, apocryph_e2e::actor::same_key(&actor.key)).await?;
+            let again = operator::reconnect(provider, apocryph_e2e::actor::same_key(&actor.key)?).await?;
             let status = again.run(order).await?;
             anyhow::Ok((again, status))
         }

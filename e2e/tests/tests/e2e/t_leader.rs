@@ -42,7 +42,7 @@ async fn the_operators_pod_is_deleted_during_a_provision() -> Result<()> {
     kubectl(&["-n", NAMESPACE, "delete", "pod", "-l", "apocryph.network/role=leader", "--wait=false"])?;
 
     // the stream ends with a word, or breaks; the same bytes lead to the same pod
-    let again = operator::reconnect(&scene.provider, apocryph_e2e::actor::same_key(&actor.key)).await?;
+    let again = operator::reconnect(&scene.provider, apocryph_e2e::actor::same_key(&actor.key)?).await?;
     let running = again.run(&order).await?;
     assert_eq!((running.name.as_str(), running.life), (accepted.name.as_str(), 1));
     again.end(order.pod_id).await?;
@@ -60,7 +60,7 @@ async fn a_rolling_upgrade_and_two_operators_at_once() -> Result<()> {
 
     forget().await;
     helm_upgrade(Profile::Base, &["--set", "replicas=2"])?;
-    let again = operator::reconnect(&scene.provider, apocryph_e2e::actor::same_key(&actor.key)).await?;
+    let again = operator::reconnect(&scene.provider, apocryph_e2e::actor::same_key(&actor.key)?).await?;
     assert_eq!(again.watch(order.pod_id).await?.until_phase(Phase::Running).await?.name, name);
     let pods = kubectl(&["-n", NAMESPACE, "get", "pods", "-o", "name"])?;
     assert_eq!(pods.lines().count(), 2, "{pods}");
@@ -69,7 +69,7 @@ async fn a_rolling_upgrade_and_two_operators_at_once() -> Result<()> {
 
     // another version: the old leader gives way to a new Pod
     helm_upgrade(Profile::Base, &["--set", "replicas=2", "--set", "podAnnotations.upgrade=again"])?;
-    let third = operator::reconnect(&scene.provider, apocryph_e2e::actor::same_key(&actor.key)).await?;
+    let third = operator::reconnect(&scene.provider, apocryph_e2e::actor::same_key(&actor.key)?).await?;
     assert_eq!(third.watch(order.pod_id).await?.until_phase(Phase::Running).await?.name, name);
     third.end(order.pod_id).await?;
     assert!(no_write_follows_the_successor(&audit.read()?)? >= 2);
@@ -91,7 +91,7 @@ async fn an_uninstall_leaves_tenants_running_and_an_install_takes_them_over() ->
     let back = provider(&scene.admin).await?;
     assert_eq!(back.peer(), scene.provider.peer());
     apocryph_e2e::install::accepting(&back).await?;
-    let again = Actor::with_key(&back, apocryph_e2e::actor::same_key(&actor.key)).await?;
+    let again = Actor::with_key(&back, apocryph_e2e::actor::same_key(&actor.key)?).await?;
     assert_eq!(again.run(&order).await?.name, running.name);
     assert!(http::get(&address).await?.contains("start 1,"), "it was started anew");
     again.end(order.pod_id).await?;
