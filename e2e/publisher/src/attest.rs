@@ -78,7 +78,7 @@ pub enum AttestError {
     #[error(transparent)]
     Session(#[from] SessionError),
     #[error("the provider refused: {}", .0.message)]
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     #[error("the attestation's {field} is not well-formed: {reason}")]
     Malformed { field: &'static str, reason: &'static str },
     #[error("the attestation answers another question: nonce, peer ids or claims are not those of this connection")]
@@ -131,7 +131,9 @@ pub fn verify(reply: AttestReply, nonce: &[u8], provider: PeerId, requester: Pee
     debug_assert!(limits::NONCE.contains(&nonce.len()));
     let response = match reply.message {
         Some(wire::attest_reply::Message::Attestation(response)) => response,
-        Some(wire::attest_reply::Message::Refusal(refusal)) => return Err(AttestError::Refused(refusal.into())),
+        Some(wire::attest_reply::Message::Refusal(refusal)) => {
+            return Err(AttestError::Refused(Box::new(refusal.into())));
+        }
         None => return Err(SessionError::BadReply("neither attestation nor refusal".into()).into()),
     };
     let leaf = binding::leaf(&binding::Question {

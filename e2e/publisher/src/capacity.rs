@@ -19,7 +19,7 @@ pub enum CapacityError {
     #[error(transparent)]
     Session(#[from] SessionError),
     #[error("the provider refused: {}", .0.message)]
-    Refused(Refusal),
+    Refused(Box<Refusal>),
 }
 
 /// `wanted`: what one pod would need in all; may be empty.
@@ -31,7 +31,7 @@ pub async fn capacity(connection: &Connection, wanted: Vec<Resource>) -> Result<
     let reply: CapacityReply = exchange(connection, protocol::PROVISIONING_CAPACITY, request).await?;
     match reply.message {
         Some(wire::capacity_reply::Message::Capacity(capacity)) => Ok(capacity),
-        Some(wire::capacity_reply::Message::Refusal(refusal)) => Err(CapacityError::Refused(refusal.into())),
+        Some(wire::capacity_reply::Message::Refusal(refusal)) => Err(CapacityError::Refused(Box::new(refusal.into()))),
         None => Err(SessionError::BadReply("neither capacity nor refusal".into()).into()),
     }
 }

@@ -53,6 +53,6 @@ impl Goal for Deleting {
     }
 
     fn refused(&mut self, refusal: Refusal) -> Result<Ended, Error> {
-        Ended::from_refusal(&refusal, false).ok_or(Error::Refused(refusal))
+        Ended::from_refusal(&refusal, false).ok_or_else(|| refusal.into())
     }
 }

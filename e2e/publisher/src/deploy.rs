@@ -261,7 +261,7 @@ impl Deploying<'_> {
         }
         match self.options.until {
             Until::Ended if self.alive => Ok(Reached::Ended(ended)),
-            _ => Err(Error::Ended(ended)),
+            _ => Err(ended.into()),
         }
     }
 
@@ -272,7 +272,7 @@ impl Deploying<'_> {
                 "life {} of the pod has ended, the provider tells of life {}",
                 saved.life, status.life
             );
-            return Err(Error::Refused(Refusal {
+            return Err(Error::from(Refusal {
                 remedy: "Somebody started it anew with your key; `apocryph watch POD` follows that life.".into(),
                 ..Refusal::new(Code::OtherLife, message)
             }));
@@ -329,7 +329,7 @@ impl Goal for Deploying<'_> {
     fn refused(&mut self, refusal: Refusal) -> Result<Reached, Error> {
         match Ended::from_refusal(&refusal, !self.alive) {
             Some(ended) => self.ended(ended),
-            None => Err(Error::Refused(refusal)),
+            None => Err(refusal.into()),
         }
     }
 }
@@ -355,7 +355,7 @@ impl Goal for Learning {
         match status.phase {
             Phase::Ended => Ok(Some(status.life)),
             Phase::Ending => Ok(None),
-            _ => Err(Error::Refused(Refusal {
+            _ => Err(Error::from(Refusal {
                 remedy: "Nothing was changed. End it first with `apocryph delete POD`.".into(),
                 ..Refusal::new(
                     Code::OtherLife,
@@ -369,7 +369,7 @@ impl Goal for Learning {
         match Ended::from_refusal(&refusal, true) {
             Some(ended) => Ok(ended.life),
             None if refusal.code.is(Code::NotFound) => Ok(self.known),
-            None => Err(Error::Refused(refusal)),
+            None => Err(refusal.into()),
         }
     }
 }

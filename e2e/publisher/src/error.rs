@@ -178,11 +178,11 @@ pub enum Error {
     #[error(transparent)]
     NotAttested(#[from] NotAccepted),
     #[error("{}", refusal_text(.0))]
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     #[error("{}", .0.message)]
     Trouble(Box<Status>),
     #[error("life {} of the pod {}: {}", .0.life, if .0.already { "had ended already" } else { "ended" }, .0.message)]
-    Ended(Ended),
+    Ended(Box<Ended>),
     #[error("out of time after {} s; {waiting_for}", after.as_secs())]
     Timeout {
         after: Duration,
@@ -195,6 +195,18 @@ pub enum Error {
     Output(std::io::Error),
     #[error("interrupted")]
     Interrupted { remedy: String },
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        Error::Refused(Box::new(refusal))
+    }
+}
+
+impl From<Ended> for Error {
+    fn from(ended: Ended) -> Error {
+        Error::Ended(Box::new(ended))
+    }
 }
 
 fn refusal_text(refusal: &Refusal) -> String {
@@ -321,7 +333,7 @@ impl Error {
             }
             Error::Attest(_) | Error::NotAttested(_) => Exit::NotAttested,
             Error::Trouble(_) => Exit::Trouble,
-            Error::Ended(Ended { already: true, .. }) => Exit::Conflict,
+            Error::Ended(ended) if ended.already => Exit::Conflict,
             Error::Ended(_) => Exit::Ended,
             Error::Timeout { last: Some(status), .. } if status.in_trouble() => Exit::Trouble,
             Error::Timeout { .. } => Exit::Unavailable,
@@ -354,7 +366,7 @@ mod tests {
 
     #[test]
     fn each_class_of_refusal_has_its_status() {
-        let exit = |code: Code| Error::Refused(Refusal::new(code, "x")).exit().status();
+        let exit = |code: Code| Error::from(Refusal::new(code, "x")).exit().status();
         for (code, expected) in [
             (Code::InvalidManifest, 3),
             (Code::LargerThanAnyNode, 3),
@@ -373,7 +385,7 @@ mod tests {
             code: Outcome::new("from_the_future"),
             ..Refusal::new(Code::Busy, "x")
         };
-        assert_eq!(Error::Refused(from_the_future).exit(), Exit::Failure);
+        assert_eq!(Error::from(from_the_future).exit(), Exit::Failure);
     }
 
     #[test]
@@ -399,14 +411,17 @@ mod tests {
             (Error::Net(NetError::Unreachable("x".into())), 11),
             (Error::Session(SessionError::StreamLost("x".into())), 11),
             (Error::Attest(AttestError::OtherQuestion), 12),
-            (Error::Attest(AttestError::Refused(Refusal::new(Code::Busy, "x"))), 7),
+            (
+                Error::Attest(AttestError::Refused(Box::new(Refusal::new(Code::Busy, "x")))),
+                7,
+            ),
             (Error::NotAttested(NotAccepted(vec![])), 12),
             (Error::Trouble(image()), 9),
             (timeout(Some(image())), 9),
             (timeout(Some(Box::new(status(Phase::Pulling, Code::PullingImage)))), 7),
             (timeout(None), 7),
-            (Error::Ended(ended(Code::StartTimeout, false)), 10),
-            (Error::Ended(ended(Code::StartTimeout, true)), 6),
+            (Error::from(ended(Code::StartTimeout, false)), 10),
+            (Error::from(ended(Code::StartTimeout, true)), 6),
             (Error::Interrupted { remedy: String::new() }, 130),
         ] {
             assert_eq!(error.exit().status(), expected, "{error}");
@@ -420,13 +435,13 @@ mod tests {
         let mut refusal = Refusal::new(Code::InvalidManifest, "must not be empty");
         refusal.field = "pod.containers[0].name".into();
         assert_eq!(
-            Error::Refused(refusal).to_string(),
+            Error::from(refusal).to_string(),
             "pod.containers[0].name: must not be empty"
         );
         let busy = Refusal {
             retry_after: 5,
             ..Refusal::new(Code::Busy, "too many")
         };
-        assert_eq!(Error::Refused(busy).remedy(), "Try again in 5 s.");
+        assert_eq!(Error::from(busy).remedy(), "Try again in 5 s.");
     }
 }

@@ -141,7 +141,7 @@ pub(crate) trait Goal: Send {
 
     /// The final "no"; an `Err` with the refusal may be tried again, by its code.
     fn refused(&mut self, refusal: Refusal) -> Result<Self::Done, Error> {
-        Err(Error::Refused(refusal))
+        Err(refusal.into())
     }
 }
 
@@ -380,7 +380,7 @@ mod tests {
     }
 
     fn refused(code: Code, retry_after: u32) -> Error {
-        Error::Refused(Refusal {
+        Error::from(Refusal {
             retry_after,
             ..Refusal::new(code, "x")
         })

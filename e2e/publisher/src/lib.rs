@@ -1,8 +1,10 @@
 //! The publisher's client: what a tenant runs, as a library and as the command `apocryph`.
 //!
-//!     key, manifest ──> deploy ──> follow: dial, attest, sign, send, read status, dial again ──> provider
-//!                         │
-//!                       state file (encrypted, written before the first byte is sent)
+//! ```text
+//! key, manifest ──> deploy ──> follow: dial, attest, sign, send, read status, dial again ──> provider
+//!                     │
+//!                   state file (encrypted, written before the first byte is sent)
+//! ```
 //!
 //! | module | holds |
 //! |---|---|

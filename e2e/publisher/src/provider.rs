@@ -26,7 +26,7 @@ pub enum ProviderError {
     #[error("{0} is neither TCP nor QUIC")]
     Transport(String),
     #[error("the addresses name two providers, {0} and {1}")]
-    TwoPeers(PeerId, PeerId),
+    TwoPeers(Box<PeerId>, Box<PeerId>),
     #[error("more than {ADDRESSES_MAX} addresses")]
     TooMany,
 }
@@ -60,7 +60,7 @@ impl Provider {
                     addresses: Vec::new(),
                 });
                 if provider.peer != peer {
-                    return Err(ProviderError::TwoPeers(provider.peer, peer));
+                    return Err(ProviderError::TwoPeers(provider.peer.into(), peer.into()));
                 }
                 if !provider.addresses.contains(&address) {
                     provider.addresses.push(address);

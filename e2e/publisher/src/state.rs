@@ -4,7 +4,9 @@
 //! key derived from the publisher's private key (HKDF-SHA256): a copy of the folder without that key says nothing but pod ids,
 //! sizes and times. It is replaced whole: written beside, synced, renamed.
 //!
-//!     "apocryph-state-1" ‖ salt (32) ‖ nonce (24) ‖ ciphertext and tag; authenticated with it: the header and the pod id
+//! ```text
+//! "apocryph-state-1" ‖ salt (32) ‖ nonce (24) ‖ ciphertext and tag; authenticated with it: the header and the pod id
+//! ```
 
 use std::{
     fs,

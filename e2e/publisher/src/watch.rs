@@ -48,7 +48,7 @@ struct Watching {
 impl Watching {
     fn ended(&self, ended: Ended) -> Result<Reached, Error> {
         if self.until == Until::Running {
-            Err(Error::Ended(ended))
+            Err(ended.into())
         } else {
             Ok(Reached::Ended(ended))
         }
@@ -78,7 +78,7 @@ impl Goal for Watching {
     fn refused(&mut self, refusal: Refusal) -> Result<Reached, Error> {
         match Ended::from_refusal(&refusal, false) {
             Some(ended) => self.ended(ended),
-            None => Err(Error::Refused(refusal)),
+            None => Err(refusal.into()),
         }
     }
 }

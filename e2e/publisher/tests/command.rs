@@ -1,4 +1,5 @@
 //! The command as a user and a script meet it: the built binary against a scripted provider.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -230,7 +231,10 @@ async fn deploy_watch_and_delete_tell_people_a_line_per_status() {
     let text = stdout(&deployed);
     let pulling = text.lines().filter(|line| line.starts_with("pulling ")).count();
     assert_eq!(pulling, 1, "a repeated status is told once:\n{text}");
-    assert!(text.contains("\naddress    web http /ip4/203.0.113.7/tcp/30432\n"), "{text}");
+    assert!(
+        text.contains("\naddress    web http /ip4/203.0.113.7/tcp/30432\n"),
+        "{text}"
+    );
 
     // The pod id is left out: there is but one. Its provider is in the state file.
     let mut watch = home.command(None, &["watch", "--until", "running"]);

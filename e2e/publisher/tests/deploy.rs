@@ -1,4 +1,5 @@
 //! Deploying through losses: what is sent again, what is watched, what is given up.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -6,6 +6,7 @@ mod human;
 mod json;
 mod live;
 mod output;
+mod pods;
 
 use std::process::ExitCode;
 

@@ -42,6 +42,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 /// What the provider does next on a stream of provision-pod or manage-pod.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a handful of them per test")]
 pub enum Act {
     Send(PodReply),
     /// Ends the connection.
