@@ -1,5 +1,12 @@
 //! The controller as the program runs it: caches, queue, looks, and the way out.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that panics has told its story"
+)]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};
