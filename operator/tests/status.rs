@@ -1,5 +1,12 @@
 //! What Kubernetes says of a Pod, and what we say of it: one code, one sentence, one remedy.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that panics has told its story"
+)]
+
 mod support;
 
 use std::sync::Arc;

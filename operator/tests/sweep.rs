@@ -1,5 +1,12 @@
 //! What nobody names.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that panics has told its story"
+)]
+
 mod support;
 
 use apocryph_provider::pods::{Metrics, staging::Staging, sweep::Sweeper};
