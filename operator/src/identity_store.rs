@@ -206,3 +206,172 @@ fn metadata(name: &str) -> ObjectMeta {
         ..ObjectMeta::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::{Arc, Mutex},
+    };
+
+    use http_body_util::BodyExt;
+    use kube::client::Body;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Secrets and ConfigMaps by path, and the writes.
+    #[derive(Clone, Default)]
+    struct Server(Arc<Mutex<State>>);
+
+    #[derive(Default)]
+    struct State {
+        objects: BTreeMap<String, Value>,
+        writes: Vec<String>,
+        /// Is there as soon as somebody tries to create it.
+        first: Option<(String, Value)>,
+    }
+
+    const SECRET: &str = "secrets/identity";
+    const CONFIG_MAP: &str = "configmaps/peer";
+
+    impl Server {
+        fn store(&self) -> IdentityStore {
+            let server = self.clone();
+            let service = tower::service_fn(move |request: http::Request<Body>| {
+                let server = server.clone();
+                async move {
+                    let (parts, body) = request.into_parts();
+                    let body = body.collect().await.unwrap().to_bytes();
+                    let path = parts.uri.path().trim_start_matches("/api/v1/namespaces/apocryph/").to_owned();
+                    let (code, answer) = server.answer(parts.method.as_str(), path, &body);
+                    let body = Body::from(serde_json::to_vec(&answer).unwrap());
+                    Ok::<_, Infallible>(http::Response::builder().status(code).body(body).unwrap())
+                }
+            });
+            IdentityStore::new(Client::new(service, "apocryph"), "apocryph", "identity", "peer")
+        }
+
+        fn answer(&self, method: &str, path: String, body: &[u8]) -> (u16, Value) {
+            let mut state = self.0.lock().unwrap();
+            let fail = |code: u16, reason: &str| {
+                (code, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                    "message": reason, "reason": reason, "code": code}))
+            };
+            if method != "GET" {
+                state.writes.push(format!("{method} {path}"));
+            }
+            match method {
+                "GET" => state.objects.get(&path).map_or_else(|| fail(404, "NotFound"), |found| (200, found.clone())),
+                "POST" => {
+                    let object: Value = serde_json::from_slice(body).unwrap();
+                    let path = format!("{path}/{}", object["metadata"]["name"].as_str().unwrap());
+                    if state.first.as_ref().is_some_and(|(first, _)| *first == path) {
+                        let (path, object) = state.first.take().unwrap();
+                        state.objects.insert(path, object);
+                    }
+                    if state.objects.contains_key(&path) {
+                        return fail(409, "AlreadyExists");
+                    }
+                    state.objects.insert(path, object.clone());
+                    (201, object)
+                }
+                "PATCH" => {
+                    let patch: Value = serde_json::from_slice(body).unwrap();
+                    let Some(object) = state.objects.get_mut(&path) else { return fail(404, "NotFound") };
+                    for (key, value) in patch["data"].as_object().unwrap() {
+                        object["data"][key] = value.clone();
+                    }
+                    (200, object.clone())
+                }
+                other => panic!("unexpected {other}"),
+            }
+        }
+
+        fn remove(&self, path: &str) -> Value {
+            self.0.lock().unwrap().objects.remove(path).unwrap()
+        }
+
+        fn writes(&self) -> Vec<String> {
+            std::mem::take(&mut self.0.lock().unwrap().writes)
+        }
+    }
+
+    async fn error(store: &IdentityStore) -> String {
+        let error = store.load_or_create().await.err().unwrap();
+        assert!(!error.passes());
+        error.to_string()
+    }
+
+    #[tokio::test]
+    async fn the_first_start_makes_it_and_every_later_one_finds_it() {
+        let server = Server::default();
+        let made = server.store().load_or_create().await.unwrap();
+        assert_eq!(server.writes(), ["POST secrets", "PATCH configmaps/peer", "POST configmaps"]);
+        let found = server.store().load_or_create().await.unwrap();
+        assert_eq!(found.identity.peer_id(), made.identity.peer_id());
+        assert_eq!(*found.tag_key, *made.tag_key);
+        assert_ne!(*made.tag_key, [0; TAG_KEY_LEN]);
+        assert_eq!(server.writes(), [""; 0]);
+        let peer = server.0.lock().unwrap().objects[CONFIG_MAP]["data"]["peerId"].clone();
+        assert_eq!(peer, made.identity.peer_id().to_string());
+    }
+
+    #[tokio::test]
+    async fn of_two_first_starts_the_later_takes_what_the_earlier_made() {
+        let other = Server::default();
+        let theirs = other.store().load_or_create().await.unwrap();
+        let server = Server::default();
+        server.0.lock().unwrap().first = Some((SECRET.to_owned(), other.remove(SECRET)));
+        let ours = server.store().load_or_create().await.unwrap();
+        assert_eq!(ours.identity.peer_id(), theirs.identity.peer_id());
+    }
+
+    #[tokio::test]
+    async fn a_lost_secret_is_never_replaced_in_silence() {
+        let server = Server::default();
+        let peer_id = server.store().load_or_create().await.unwrap().identity.peer_id().to_string();
+        let secret = server.remove(SECRET);
+        server.writes();
+        let says = error(&server.store()).await;
+        assert!(says.contains(&peer_id) && says.contains("Restore the Secret"), "{says}");
+        assert!(says.contains("kubectl -n apocryph delete configmap peer"), "{says}");
+        assert_eq!(server.writes(), [""; 0]);
+
+        // Rotated on purpose.
+        server.remove(CONFIG_MAP);
+        let new = server.store().load_or_create().await.unwrap();
+        assert_ne!(new.identity.peer_id().to_string(), peer_id);
+
+        // The old one put back under the new ConfigMap.
+        server.0.lock().unwrap().objects.insert(SECRET.to_owned(), secret);
+        let says = error(&server.store()).await;
+        assert!(says.contains(&peer_id) && says.contains(&new.identity.peer_id().to_string()), "{says}");
+    }
+
+    #[tokio::test]
+    async fn a_damaged_secret_names_its_key_and_shows_nothing_of_it() {
+        for key in [LIBP2P_KEY, TAG_KEY] {
+            let server = Server::default();
+            server.store().load_or_create().await.unwrap();
+            server.0.lock().unwrap().objects.get_mut(SECRET).unwrap()["data"][key] = json!("c2VjcmV0IHZhbHVl");
+            let says = error(&server.store()).await;
+            assert!(says.contains(key), "{says}");
+            assert!(!says.contains("secret value") && !says.contains("c2VjcmV0"), "{says}");
+        }
+    }
+
+    #[tokio::test]
+    async fn addresses_are_written_at_a_change_only() {
+        let server = Server::default();
+        let store = server.store();
+        store.load_or_create().await.unwrap();
+        server.writes();
+        let addresses = ["/ip4/203.0.113.7/tcp/31001/p2p/a".to_owned(), "/ip4/203.0.113.7/tcp/31002/p2p/a".to_owned()];
+        store.publish_addresses(&addresses).await.unwrap();
+        store.publish_addresses(&addresses).await.unwrap();
+        assert_eq!(server.writes(), ["PATCH configmaps/peer"]);
+        let text = server.0.lock().unwrap().objects[CONFIG_MAP]["data"]["addresses"].clone();
+        assert_eq!(text, format!("{}\n{}\n", addresses[0], addresses[1]));
+    }
+}
