@@ -2,8 +2,9 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use apocryph_crd::{ApocryphPod, condition};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::{Api, Client};
+use kube::{Api, Client, runtime::reflector::Store};
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -153,6 +154,7 @@ async fn start(
         pods_metrics.clone(),
         work.clone(),
     ));
+    let seen = watches.apocryph_pods.clone();
     let sweeper = tokio::spawn(sweep::run(
         client.clone(),
         watches,
@@ -169,7 +171,7 @@ async fn start(
         async move { pricing::watch::follow(client, &namespace, &name, prices, report).await }
     });
     parts.forever("the image id", own_image(client.clone(), config.pod.namespace.clone(), config.pod.name.clone(), image));
-    parts.forever("the gauges", gauges(metrics.clone(), door, capacity));
+    parts.forever("the gauges", gauges(metrics.clone(), door, capacity, seen));
     let (announced, external) = watch::channel(Vec::new());
     parts.forever("the announced addresses", announce::follow(client.clone(), config.announce.clone(), announced));
     parts.forever("the published addresses", announce::publish(store, peer_id, external.clone()));
@@ -249,8 +251,16 @@ async fn own_image(client: Client, namespace: String, pod: String, image: watch:
     }
 }
 
-async fn gauges(metrics: Metrics, door: Arc<dyn Door>, capacity: Arc<dyn Capacity>) {
+async fn gauges(metrics: Metrics, door: Arc<dyn Door>, capacity: Arc<dyn Capacity>, seen: Store<ApocryphPod>) {
     loop {
+        let mut phases = PHASES.map(|phase| (phase, 0));
+        for pod in seen.state() {
+            let of = phase(&pod);
+            phases.iter_mut().filter(|(phase, _)| *phase == of).for_each(|(_, count)| *count += 1);
+        }
+        for (phase, count) in phases {
+            metrics.pods(phase, count);
+        }
         metrics.accepting(door.accepting().is_ok());
         let report = capacity.report();
         metrics.capacity_free("cpu", report.free.cpu_millis);
@@ -258,6 +268,19 @@ async fn gauges(metrics: Metrics, door: Arc<dyn Door>, capacity: Arc<dyn Capacit
         metrics.capacity_free("ephemeral-storage", report.free.ephemeral_storage);
         metrics.capacity_free("storage", report.storage.unwrap_or(0));
         sleep(GAUGES).await;
+    }
+}
+
+const PHASES: [&str; 4] = ["starting", "running", "ending", "ended"];
+
+fn phase(pod: &ApocryphPod) -> &'static str {
+    let conditions = pod.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let holds = |kind: &str| conditions.iter().any(|condition| condition.type_ == kind && condition.status == "True");
+    match &pod.spec.end {
+        Some(_) if holds(condition::ENDED) => "ended",
+        Some(_) => "ending",
+        None if holds(condition::READY) => "running",
+        None => "starting",
     }
 }
 
