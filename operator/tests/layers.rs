@@ -3,6 +3,8 @@
 //! Paths are read from the tokens, not by text search: comments and strings do not count, `use` groups are spread out,
 //! renamed crates are followed. A macro's body counts like other code.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 use std::{
     collections::BTreeMap,
     fmt, fs,

@@ -43,4 +43,10 @@ impl Admitted {
     pub fn into_parts(self) -> (AdmittedRequest, Hold) {
         (self.request, self.hold)
     }
+
+    /// For tests of the gateway.
+    #[cfg(test)]
+    pub(crate) fn for_tests(request: AdmittedRequest, hold: Hold) -> Admitted {
+        Admitted { request, hold }
+    }
 }

@@ -44,8 +44,8 @@ impl Offering {
                     .map(|tables| convert::price_tables(&tables))
                     .unwrap_or_default(),
                 payment_address: self.payment_address,
-                fits: fits.as_ref().map(|()| ()),
-                accepting: accepting.as_ref().map(|()| ()),
+                fits: fits.as_ref().copied(),
+                accepting: accepting.as_ref().copied(),
             },
         )
     }

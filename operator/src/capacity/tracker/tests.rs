@@ -119,7 +119,7 @@ async fn of_forty_that_want_room_for_five_five_get_it() {
         }
         assert_eq!((holds.len(), refused), (5, 35));
         drop(holds);
-        assert_eq!(lock(&tracker.holds).len(), 0);
+        assert_eq!(lock(&tracker.holds).count(), 0);
         assert!(tracker.fits(&demand(cpu)).is_ok());
     }
 }
@@ -141,7 +141,7 @@ async fn a_hold_counts_until_the_watch_shows_its_object_and_never_twice() {
     assert_eq!(left(&tracker), 400);
     one.commit();
     assert_eq!(left(&tracker), 400);
-    assert_eq!(lock(&tracker.holds).len(), 0);
+    assert_eq!(lock(&tracker.holds).count(), 0);
 
     // The answer is faster than the watch.
     world.set(&[NODE]);
@@ -150,7 +150,7 @@ async fn a_hold_counts_until_the_watch_shows_its_object_and_never_twice() {
     assert_eq!(left(&tracker), 400);
     world.set(&[NODE, &object(&name(2), 1, 600, "")]);
     assert_eq!(left(&tracker), 400);
-    assert_eq!(lock(&tracker.holds).len(), 0);
+    assert_eq!(lock(&tracker.holds).count(), 0);
 
     // Nothing came of it: free at once.
     drop(hold(&tracker, &name(3), demand(400)).await);
@@ -164,10 +164,10 @@ async fn a_hold_for_a_new_life_outlasts_the_ended_object() {
     let tracker = world.tracker(Settings::default());
     hold(&tracker, &name(1), demand(600)).await.commit();
     assert_eq!(tracker.report().free.cpu_millis, 400);
-    assert_eq!(lock(&tracker.holds).len(), 1);
+    assert_eq!(lock(&tracker.holds).count(), 1);
     world.set(&[NODE, &object(&name(1), 2, 600, "")]);
     assert_eq!(tracker.report().free.cpu_millis, 400);
-    assert_eq!(lock(&tracker.holds).len(), 0);
+    assert_eq!(lock(&tracker.holds).count(), 0);
 }
 
 #[tokio::test]
