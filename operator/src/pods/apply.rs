@@ -252,58 +252,46 @@ impl Writes<'_> {
     }
 
     /// Server-side apply, only on a difference. One write undoes what a hand changed; a second is needed only where a hand
-    /// also took our label off, so that we did not know the object.
+    /// also took our label off, so that the cache did not know the object.
     async fn put_by<K>(&mut self, api: &Api<K>, built: &K, live: Option<&K>) -> Result<K, Stop>
     where
         K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
     {
-        const WRITES: usize = 2;
         let (kind, name) = (short_name::<K>(), built.name_any());
         let want = json(built)?;
-        let mut now = live.cloned();
-        for _ in 0..WRITES {
-            let difference = match &now {
-                Some(live) => compare(&want, &json(live)?),
-                None => Difference::Built(String::new()),
-            };
-            let apply = PatchParams::apply(FIELD_MANAGER);
-            let answer = match difference {
-                Difference::None => {
-                    // Nothing to do, or done.
-                    if let Some(live) = now {
-                        return Ok(live);
-                    }
-                    break;
+        let by_us = PatchParams::apply(FIELD_MANAGER);
+        let first = match live {
+            Some(live) => (compare(&want, &json(live)?), live),
+            None => (Difference::Built(String::new()), built),
+        };
+        let (path, patch) = match first {
+            (Difference::None, live) => return Ok(live.clone()),
+            (Difference::Added { path, patch }, _) => (path, patch),
+            (Difference::Built(path), _) => {
+                tracing::debug!(pod = self.pod, kind, %name, %path, "apply");
+                let (forced, body) = (by_us.clone().force(), Patch::Apply(built));
+                let answer = self.wrote(ask("apply", kind, &name, api.patch(&name, &forced, &body)).await?);
+                match compare(&want, &json(&answer)?) {
+                    Difference::None => return Ok(answer),
+                    Difference::Built(path) => return Err(Stop::Contested { kind, path }),
+                    Difference::Added { path, patch } => (path, patch),
                 }
-                Difference::Built(path) => {
-                    tracing::debug!(pod = self.pod, kind, %name, %path, "apply");
-                    ask(
-                        "apply",
-                        kind,
-                        &name,
-                        api.patch(&name, &apply.force(), &Patch::Apply(built)),
-                    )
-                    .await?
-                }
-                Difference::Added { path, patch } => {
-                    tracing::info!(pod = self.pod, kind, %name, %path, "taking out what was added by hand");
-                    ask("patch", kind, &name, api.patch(&name, &apply, &Patch::Merge(patch))).await?
-                }
-            };
-            self.wrote = true;
-            self.hands.written.note(self.pod, &answer);
-            now = Some(answer);
+            }
+        };
+        tracing::info!(pod = self.pod, kind, %name, %path, "taking out what was added by hand");
+        let body = Patch::Merge(patch);
+        let answer = self.wrote(ask("patch", kind, &name, api.patch(&name, &by_us, &body)).await?);
+        match compare(&want, &json(&answer)?) {
+            Difference::None => Ok(answer),
+            Difference::Built(path) | Difference::Added { path, .. } => Err(Stop::Contested { kind, path }),
         }
-        match now {
-            Some(live) => match compare(&want, &json(&live)?) {
-                Difference::None => Ok(live),
-                Difference::Built(path) | Difference::Added { path, .. } => Err(Stop::Contested { kind, path }),
-            },
-            None => Err(Stop::Contested {
-                kind,
-                path: String::new(),
-            }),
-        }
+    }
+
+    /// Remembers the answer to a write.
+    fn wrote<K: Resource<DynamicType = ()>>(&mut self, answer: K) -> K {
+        self.wrote = true;
+        self.hands.written.note(self.pod, &answer);
+        answer
     }
 
     /// POST: `patch` on RoleBindings would be a right too many. Who finds one there has it.
@@ -320,11 +308,7 @@ impl Writes<'_> {
         )
         .await
         {
-            Ok(made) => {
-                self.wrote = true;
-                self.hands.written.note(self.pod, &made);
-                Ok(made)
-            }
+            Ok(made) => Ok(self.wrote(made)),
             Err(failed) if failed.is_conflict() => Ok(ask("get", "RoleBinding", &name, api.get(&name)).await?),
             Err(failed) => Err(failed.into()),
         }

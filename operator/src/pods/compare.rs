@@ -195,7 +195,10 @@ mod tests {
         );
         let mut live = service();
         live["metadata"]["labels"].as_object_mut().unwrap().clear();
-        assert_eq!(compare(&service(), &live), Difference::Built("/metadata/labels".into()));
+        assert_eq!(
+            compare(&service(), &live),
+            Difference::Built("/metadata/labels/a".into())
+        );
     }
 
     #[test]

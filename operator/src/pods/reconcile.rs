@@ -483,7 +483,7 @@ async fn or_overdue(
 }
 
 /// What is left of the start deadline. It runs from when the Deployment was made; before there is one, from when the life was
-/// asked for or this process began to look, whichever is later.
+/// asked for, admitted, or this process began to look, whichever is latest.
 fn overdue(context: &Context, object: &ApocryphPod, deployment: Option<&Deployment>) -> Option<Duration> {
     let made = deployment
         .and_then(|deployment| deployment.metadata.creation_timestamp.as_ref())
@@ -493,7 +493,11 @@ fn overdue(context: &Context, object: &ApocryphPod, deployment: Option<&Deployme
         .get(annotation::STARTED)
         .and_then(|at| at.parse::<Timestamp>().ok())
         .or_else(|| object.metadata.creation_timestamp.as_ref().map(|at| at.0));
-    let from = made.or_else(|| asked.map(|asked| asked.max(context.since)))?;
+    // An own pod may have waited long for room.
+    let admitted = of_this_life(object)
+        .and_then(|status| status::condition_of(status, condition::ADMITTED))
+        .map(|admitted| admitted.last_transition_time.0);
+    let from = made.or_else(|| asked.into_iter().chain(admitted).chain([context.since]).max())?;
     let deadline = SignedDuration::try_from(context.settings.start_deadline).ok()?;
     let left = deadline - (context.clock)().duration_since(from);
     Some(Duration::try_from(left.max(SignedDuration::ZERO)).unwrap_or_default())

@@ -129,7 +129,8 @@ pub fn judge(facts: &Facts<'_>) -> Judgement {
                 .map(|one| cause::of_pod(one, claims, before, now, &mut recheck)),
         )
     };
-    let ready = is_available(applied, pod.replicas) && !found.is_trouble();
+    // The caches of Deployments and of Pods do not move together.
+    let ready = is_available(applied, pod.replicas) && placed >= wanted && !found.is_trouble();
     let (finding, addresses) = if ready {
         let addresses = addresses::tell(pod, applied.service.as_deref(), nodes, exposure);
         let unreachable = pod.has_ports() && addresses.is_empty();

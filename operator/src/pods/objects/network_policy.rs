@@ -36,10 +36,12 @@ const CLOSED_V4: [(Ipv4Addr, u8); 11] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// Unspecified and loopback with what else is in ::/8 (IPv4-mapped and -compatible), unique local, link-local, the old
-/// site-local, multicast; local NAT64, Teredo and 6to4, which lead to any IPv4 address.
-const CLOSED_V6: [(Ipv6Addr, u8); 8] = [
-    (Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 0), 8),
+/// Unspecified, loopback and IPv4-compatible; IPv4-mapped and -translated; local NAT64, Teredo and 6to4, which lead to any IPv4
+/// address; unique local, link-local, the old site-local, multicast.
+const CLOSED_V6: [(Ipv6Addr, u8); 10] = [
+    (Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 0), 96),
+    (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96),
+    (Ipv6Addr::new(0, 0, 0, 0, 0xffff, 0, 0, 0), 96),
     (Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 48),
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32),
     (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
