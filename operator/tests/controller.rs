@@ -1,5 +1,12 @@
 //! The controller as the program runs it: caches, queue, looks, and the way out.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that panics has told its story"
+)]
+
 #[path = "pods_support/mod.rs"]
 mod support;
 
@@ -29,6 +36,8 @@ containers:
 #[tokio::test(start_paused = true)]
 async fn it_looks_at_what_is_there_tries_again_and_ends_when_told() {
     let api = FakeApi::default();
+    // The controller runs by the real clock.
+    api.set_time(&k8s_openapi::jiff::Timestamp::now().to_string());
     api.put(&object_path(), serde_json::to_value(apocryph_pod(SPEC)).unwrap());
     api.fault(&format!("GET {}", namespace_path()), Fault::Refuse(500, "etcd is away"));
     let token = CancellationToken::new();
@@ -49,9 +58,8 @@ async fn it_looks_at_what_is_there_tries_again_and_ends_when_told() {
     ));
     let deployment = format!("/apis/apps/v1/namespaces/{}/deployments/pod", name().namespace());
     let built = api.until(|api| api.get(&deployment).is_some());
-    tokio::time::timeout(Duration::from_secs(60), built)
-        .await
-        .expect("the second look builds");
+    let waited = tokio::time::timeout(Duration::from_secs(60), built).await;
+    assert!(waited.is_ok(), "{:#?}", api.requests());
     token.cancel();
     controller.await.unwrap().unwrap();
     tasks.ended().await.unwrap();

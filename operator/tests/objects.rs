@@ -1,5 +1,12 @@
 //! Small manifests in, every object out.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that panics has told its story"
+)]
+
 #[path = "pods_support/mod.rs"]
 mod support;
 

@@ -1,5 +1,12 @@
 //! Looks at one pod against an API server in memory: what is asked and written, and that nothing else is.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that panics has told its story"
+)]
+
 #[path = "pods_support/mod.rs"]
 mod support;
 

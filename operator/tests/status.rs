@@ -1,5 +1,12 @@
 //! What Kubernetes says of a Pod, and what we say of it: one code, one sentence, one remedy.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that panics has told its story"
+)]
+
 #[path = "pods_support/mod.rs"]
 mod support;
 

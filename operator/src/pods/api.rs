@@ -2,6 +2,11 @@
 
 use std::{fmt, future::Future, time::Duration};
 
+use apocryph_crd::ApocryphPod;
+use kube::Api;
+
+use crate::model::key::PodName;
+
 /// A request that is not answered by then counts as not answered; a deposed leader's write must not land late.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -112,4 +117,9 @@ pub fn found<T>(answer: Result<T, Failed>) -> Result<Option<T>, Failed> {
         Err(failed) if failed.is_not_found() => Ok(None),
         Err(failed) => Err(failed),
     }
+}
+
+/// A fresh read of an ApocryphPod.
+pub async fn read(api: &Api<ApocryphPod>, name: &PodName) -> Result<Option<ApocryphPod>, Failed> {
+    found(ask("get", "ApocryphPod", name.as_str(), api.get(name.as_str())).await)
 }

@@ -23,9 +23,10 @@ use super::{
     FIELD_MANAGER, Settings, annotation,
     api::{Failed, ask, found},
     compare::{Difference, compare},
-    gather::{Seen, Written},
+    gather::Seen,
     objects::{self, Objects, meta},
     validate::ValidatedPod,
+    written::Written,
 };
 use crate::watches::short_name;
 

@@ -24,10 +24,10 @@ use tracing::Instrument;
 
 use super::{
     Metrics, Settings, annotation,
-    gather::Written,
     metrics::{FailureLabel, OutcomeLabel},
     owned::Owned,
     reconcile::{Context, Error, RESYNC, Wait, reconcile},
+    written::Written,
 };
 use crate::{
     model::services::Capacity,

@@ -23,7 +23,8 @@ use super::{
     apply::is_built,
     gather::fresh_namespace,
     objects::{WORKLOAD, meta},
-    reconcile::{Context, Error, Looked, Outcome, RESYNC, patch_object, put_status, set_finalizers},
+    reconcile::{Context, Error, Looked, Outcome, RESYNC, patch_object, set_finalizers},
+    report::put_status,
     status::{self, Finding, Judgement, condition_of, of_this_life, tell},
     view,
 };

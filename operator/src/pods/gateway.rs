@@ -1,48 +1,39 @@
 //! The one door to pods in the API: what was admitted becomes an ApocryphPod, and its status becomes a stream.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use apocryph_crd::{
-    ApocryphPod, ApocryphPodSpec, Container, End, EnvVar, FINALIZER, Free, Payment, Port, Resources, Volume,
-    VolumeMount,
-};
+use apocryph_crd::{ApocryphPod, End};
 use apocryph_proto::outcome::Code;
-use futures::{
-    FutureExt, StreamExt,
-    future::BoxFuture,
-    stream::{self, BoxStream},
-};
+use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams, PostParams},
-    runtime::reflector::ObjectRef,
 };
 
 use super::{
-    FIELD_MANAGER, annotation,
-    api::{Failed, ask, found},
+    FIELD_MANAGER,
+    api::{Failed, ask, read},
+    commit::{Commit, Write, find_out, identity, object},
     objects::secret,
     staging::Staging,
+    stream::status_stream,
     view,
 };
 use crate::{
     admission::{Admitted, admitted::AdmittedRequest},
     model::{
         key::PodName,
-        manifest::Complete,
-        pod::{EndedBy, PodRecord, Terms},
+        pod::{EndedBy, PodRecord},
         refusal::Refusal,
-        services::{Hold, Pods, Submitted},
+        services::{Pods, Submitted},
         status::PodStatus,
     },
-    watches::{Subscription, Watches},
+    watches::Watches,
 };
 
 /// A publisher waits this long for a write whose outcome is not known; afterwards it is found out behind his back.
 const KNOWN_WITHIN: Duration = Duration::from_secs(30);
-/// A request that the API server got may be carried out this long after it was sent (its own `--request-timeout` is 60 s).
-const LATE_WRITE: Duration = Duration::from_secs(75);
 /// Waits between two tries.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -201,7 +192,10 @@ impl Gateway {
             }
             None
         });
-        order.await.unwrap_or_else(|| Err(unavailable()))
+        match order.await {
+            Some(known) => known,
+            None => Err(unavailable()),
+        }
     }
 }
 
@@ -236,26 +230,12 @@ impl Pods for Gateway {
     }
 
     fn watch(&self, name: &PodName) -> BoxStream<'static, PodStatus> {
-        let watch = Watch {
-            changes: self.watches.changes.subscribe(name),
-            api: self.pods(),
-            watches: self.watches.clone(),
-            name: name.clone(),
-            last: None,
-        };
-        stream::unfold(watch, |mut watch| async move {
-            watch.next().await.map(|status| (status, watch))
-        })
-        .boxed()
+        status_stream(&self.watches, self.pods(), name)
     }
 
     fn end<'a>(&'a self, name: &'a PodName, life: u64) -> BoxFuture<'a, Result<(), Refusal>> {
         self.order_end(name, life).boxed()
     }
-}
-
-async fn read(api: &Api<ApocryphPod>, name: &PodName) -> Result<Option<ApocryphPod>, Failed> {
-    found(ask("get", "ApocryphPod", name.as_str(), api.get(name.as_str())).await)
 }
 
 /// Tries until something is known; `None`: nothing within [`KNOWN_WITHIN`].
@@ -274,238 +254,7 @@ async fn until_known<T, F: Future<Output = Option<T>>>(mut once: impl FnMut() ->
     }
 }
 
-enum Commit {
-    Made(PodRecord),
-    Raced,
-    Refused(Refusal),
-    Unknown,
-}
-
-/// What tells our object from another one of the name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Identity {
-    life: i64,
-    tag: Option<String>,
-    request_id: String,
-}
-
-fn identity(request: &AdmittedRequest) -> Identity {
-    Identity {
-        life: i64::try_from(request.life).unwrap_or(i64::MAX),
-        tag: Some(request.tag.0.clone()),
-        request_id: request.request_id.clone(),
-    }
-}
-
-fn identity_of(object: &ApocryphPod) -> Identity {
-    Identity {
-        life: object.spec.life,
-        tag: object.spec.tag.clone(),
-        request_id: object
-            .annotations()
-            .get(annotation::REQUEST_ID)
-            .cloned()
-            .unwrap_or_default(),
-    }
-}
-
-/// One write, and what is read after it when it was not answered.
-struct Write<'a> {
-    api: &'a Api<ApocryphPod>,
-    object: &'a ApocryphPod,
-    /// resourceVersion of the ended object that gives way.
-    replaces: Option<&'a str>,
-}
-
-impl Write<'_> {
-    /// `None`: not known.
-    async fn once(&self) -> Option<Commit> {
-        let answer = match self.replaces {
-            None => self.create().await,
-            Some(version) => self.replace(version).await,
-        };
-        match answer {
-            Ok(Some(made)) => Some(self.made(&made)),
-            Ok(None) => Some(Commit::Raced),
-            // Perhaps by an earlier try of ours.
-            Err(failed) if failed.is_conflict() => self.look(Some(Commit::Raced)).await,
-            Err(failed) if failed.is_unknown() => self.look(None).await,
-            Err(failed) => Some(Commit::Refused(rejected(&failed))),
-        }
-    }
-
-    async fn create(&self) -> Result<Option<ApocryphPod>, Failed> {
-        let name = self.object.name_any();
-        ask(
-            "create",
-            "ApocryphPod",
-            &name,
-            self.api.create(&PostParams::default(), self.object),
-        )
-        .await
-        .map(Some)
-    }
-
-    /// One update of exactly the version that was seen ended: life, TAG, payment and Secret in, `end` out. `Ok(None)`: it is
-    /// another version by now.
-    async fn replace(&self, version: &str) -> Result<Option<ApocryphPod>, Failed> {
-        let name = self.object.name_any();
-        let Some(mut there) = found(ask("get", "ApocryphPod", &name, self.api.get(&name)).await)? else {
-            return Ok(None);
-        };
-        if identity_of(&there) == identity_of(self.object) {
-            return Ok(Some(there));
-        }
-        if there.resource_version().as_deref() != Some(version) {
-            return Ok(None);
-        }
-        there.spec = self.object.spec.clone();
-        let annotations = there.annotations_mut();
-        for key in [annotation::BUILT, annotation::READY] {
-            annotations.remove(key);
-        }
-        annotations.extend(self.object.annotations().clone());
-        ask(
-            "update",
-            "ApocryphPod",
-            &name,
-            self.api.replace(&name, &PostParams::default(), &there),
-        )
-        .await
-        .map(Some)
-    }
-
-    fn made(&self, made: &ApocryphPod) -> Commit {
-        match view::record(made) {
-            Some(record) => Commit::Made(record),
-            // The name is derived from the key: cannot be, and would be no pod of ours.
-            None => Commit::Raced,
-        }
-    }
-
-    /// Reads: is it ours? `otherwise`: what it means that it is not there.
-    async fn look(&self, otherwise: Option<Commit>) -> Option<Commit> {
-        let name = self.object.name_any();
-        match found(ask("get", "ApocryphPod", &name, self.api.get(&name)).await) {
-            Ok(Some(there)) if identity_of(&there) == identity_of(self.object) => Some(self.made(&there)),
-            // Unchanged: the update was not carried out (yet); it is tried again.
-            Ok(Some(there)) if otherwise.is_none() && there.resource_version().as_deref() == self.replaces => None,
-            Ok(Some(_)) => Some(Commit::Raced),
-            Ok(None) => otherwise,
-            Err(_) => None,
-        }
-    }
-}
-
-/// Reads on until it is known whether the object came to be, and holds its capacity until then.
-async fn find_out(api: Api<ApocryphPod>, name: PodName, ours: Identity, hold: Hold) {
-    let late = tokio::time::Instant::now() + LATE_WRITE;
-    loop {
-        match read(&api, &name).await {
-            Ok(Some(there)) if identity_of(&there) == ours => {
-                tracing::info!(pod = %name, "the pod was created after all");
-                hold.commit();
-                return;
-            }
-            // A write that was still on its way has arrived by then, or never does.
-            Ok(_) if tokio::time::Instant::now() >= late => {
-                tracing::info!(pod = %name, "the pod was not created");
-                return;
-            }
-            Ok(_) => {}
-            Err(error) => tracing::debug!(pod = %name, %error, "still not known"),
-        }
-        tokio::time::sleep(RETRY_MAX).await;
-    }
-}
-
-fn object(request: &AdmittedRequest, secret_name: Option<String>, now: Timestamp) -> ApocryphPod {
-    let AdmittedRequest {
-        key,
-        life,
-        tag,
-        terms,
-        pod,
-        replaces: _,
-        request_id,
-    } = request;
-    let Complete { manifest, resources } = pod;
-    let containers = manifest
-        .containers()
-        .iter()
-        .zip(resources)
-        .map(|(container, resources)| Container {
-            name: container.name.clone(),
-            image: container.image.clone(),
-            command: container.command.clone(),
-            args: container.args.clone(),
-            working_dir: container.working_dir.clone(),
-            ports: container
-                .ports
-                .iter()
-                .map(|port| Port {
-                    name: port.name.clone(),
-                    port: port.port.into(),
-                    target_port: port.target_port.into(),
-                })
-                .collect(),
-            env: container.env.keys().map(|name| EnvVar { name: name.clone() }).collect(),
-            volume_mounts: container
-                .mounts
-                .iter()
-                .map(|mount| VolumeMount {
-                    name: mount.volume.clone(),
-                    mount_path: mount.path.clone(),
-                    read_only: mount.read_only,
-                })
-                .collect(),
-            resources: Resources {
-                cpu_millis: amount(resources.cpu_millis),
-                memory: amount(resources.memory),
-                ephemeral_storage: amount(resources.ephemeral_storage),
-            },
-        });
-    let Terms::Free { table } = terms;
-    let mut object = ApocryphPod::new(
-        key.name().as_str(),
-        ApocryphPodSpec {
-            publisher: key.publisher.to_string(),
-            pod_id: key.pod_id.to_string(),
-            life: amount(*life),
-            tag: Some(tag.0.clone()),
-            payment: Payment {
-                free: Free {
-                    table: Some(table.clone()),
-                },
-            },
-            containers: containers.collect(),
-            volumes: manifest
-                .volumes()
-                .iter()
-                .map(|volume| Volume {
-                    name: volume.name.clone(),
-                    size: amount(volume.size),
-                })
-                .collect(),
-            replicas: i32::try_from(manifest.replicas()).unwrap_or(i32::MAX),
-            secret_name,
-            end: None,
-        },
-    );
-    object.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
-    object.metadata.annotations = Some(BTreeMap::from([
-        (annotation::STARTED.to_owned(), now.to_string()),
-        (annotation::REQUEST_ID.to_owned(), request_id.clone()),
-    ]));
-    object
-}
-
-/// Amounts within the limits fit; what does not is refused by the schema's bounds.
-fn amount(amount: u64) -> i64 {
-    i64::try_from(amount).unwrap_or(i64::MAX)
-}
-
-fn unavailable() -> Refusal {
+pub(super) fn unavailable() -> Refusal {
     Refusal::new(Code::ApiUnavailable, "The provider's Kubernetes API does not answer.")
         .remedy("Send the same request again: what was done is found again.")
         .retry_after(RETRY_AFTER)
@@ -516,7 +265,7 @@ fn not_found() -> Refusal {
 }
 
 /// A definite no, in the server's words.
-fn rejected(failed: &Failed) -> Refusal {
+pub(super) fn rejected(failed: &Failed) -> Refusal {
     tracing::warn!(error = %failed, "the API server refuses");
     if failed.is_invalid() {
         Refusal::new(
@@ -531,75 +280,6 @@ fn rejected(failed: &Failed) -> Refusal {
         .remedy("Ask the provider: an admission policy or a missing right refuses it.")
     } else {
         unavailable()
-    }
-}
-
-/// One status stream. It reads afresh first: the cache may be older than what the asker was just told, and its first message
-/// must not be of a former life.
-struct Watch {
-    changes: Subscription,
-    api: Api<ApocryphPod>,
-    watches: Watches,
-    name: PodName,
-    last: Option<Last>,
-}
-
-struct Last {
-    version: Option<u64>,
-    told: PodStatus,
-}
-
-impl Watch {
-    /// `None`: the object is gone.
-    async fn next(&mut self) -> Option<PodStatus> {
-        if self.last.is_none() {
-            let object = self.fresh().await?;
-            return self.tell(&object);
-        }
-        loop {
-            self.changes.changed().await;
-            let cached = self.watches.apocryph_pods.get(&ObjectRef::new(self.name.as_str()));
-            let object = match cached {
-                Some(cached) => cached,
-                // Gone, says the cache, which never decides that.
-                None => Arc::new(self.fresh().await?),
-            };
-            if let Some(status) = self.tell(&object) {
-                return Some(status);
-            }
-        }
-    }
-
-    /// `None`: nothing new, or older than what was told.
-    fn tell(&mut self, object: &ApocryphPod) -> Option<PodStatus> {
-        let version = object
-            .resource_version()
-            .and_then(|version| version.parse::<u64>().ok());
-        let status = view::status(object)?;
-        if let Some(last) = &self.last {
-            let older = matches!((version, last.version), (Some(now), Some(before)) if now < before);
-            if older || last.told == status {
-                return None;
-            }
-        }
-        self.last = Some(Last {
-            version,
-            told: status.clone(),
-        });
-        Some(status)
-    }
-
-    /// Reads until the API server answers; the stream's reader decides how long to wait. `None`: it is gone.
-    async fn fresh(&self) -> Option<ApocryphPod> {
-        let mut wait = RETRY_MIN;
-        loop {
-            match read(&self.api, &self.name).await {
-                Ok(object) => return object,
-                Err(error) => tracing::debug!(pod = %self.name, %error, "status could not be read"),
-            }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(RETRY_MAX);
-        }
     }
 }
 

@@ -17,9 +17,9 @@ use super::*;
 use crate::{
     model::{
         key::{PodId, PodKey, Publisher},
-        manifest::{Defaults, Manifest, Resources as Amounts},
-        pod::{LifeState, Tag},
-        services::HoldEnd,
+        manifest::{Complete, Defaults, Manifest, Resources as Amounts},
+        pod::{LifeState, Tag, Terms},
+        services::{Hold, HoldEnd},
         status::Phase,
     },
     watches::Changes,

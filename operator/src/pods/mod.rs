@@ -2,8 +2,10 @@
 
 pub mod api;
 pub mod apply;
+pub mod commit;
 pub mod compare;
 pub mod controller;
+pub mod deadline;
 pub mod finalize;
 pub mod gateway;
 pub mod gather;
@@ -11,11 +13,14 @@ pub mod metrics;
 pub mod objects;
 pub mod owned;
 pub mod reconcile;
+pub mod report;
 pub mod staging;
 pub mod status;
+pub mod stream;
 pub mod sweep;
 pub mod validate;
 pub mod view;
+pub mod written;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 

@@ -3,28 +3,31 @@
 
 use std::{sync::Arc, time::Duration};
 
-use apocryph_crd::{ApocryphPod, ApocryphPodStatus, FINALIZER, condition};
-use apocryph_proto::outcome::{Class, Code};
+use apocryph_crd::{ApocryphPod, FINALIZER, condition};
+use apocryph_proto::outcome::Code;
 use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::Namespace},
-    jiff::{SignedDuration, Timestamp},
+    jiff::Timestamp,
 };
 use kube::{
-    Api, Client, CustomResourceExt, ResourceExt,
+    Api, Client, ResourceExt,
     api::{Patch, PatchParams},
     runtime::reflector::ObjectRef,
 };
 
 use super::{
     Clock, FIELD_MANAGER, Settings, annotation,
-    api::{Failed, ask, found},
-    apply::{self, Applied, Hands, Stop, annotate, apply, is_built, was_ready},
+    api::{Failed, ask},
+    apply::{self, Hands, Stop, annotate, apply, is_built, was_ready},
+    deadline::{give_up, or_overdue, overdue},
     finalize,
-    gather::{Written, fresh_namespace, gather, nodes_of},
-    objects::{self, Level, WORKLOAD, namespace},
+    gather::{fresh_namespace, gather, nodes_of},
+    objects::{self, Level, namespace},
     owned::Owned,
+    report::{put_status, write_status},
     status::{self, Facts, Finding, Judgement, judge, of_this_life, tell},
     validate::{Invalid, ValidatedPod, validate},
+    written::Written,
 };
 use crate::{
     model::{
@@ -38,7 +41,7 @@ use crate::{
 /// Everything is looked at again by then, whatever was missed.
 pub const RESYNC: Duration = Duration::from_secs(600);
 /// A cache that has not yet seen our own write.
-const SOON: Duration = Duration::from_millis(200);
+pub(super) const SOON: Duration = Duration::from_millis(200);
 /// Rights of a fresh RoleBinding.
 const RIGHTS_RETRY: Duration = Duration::from_millis(500);
 /// An own pod that does not fit asks again.
@@ -181,7 +184,7 @@ async fn run(context: &Context, mut object: Arc<ApocryphPod>, pod: ValidatedPod)
         }
     };
     let level = namespace
-        .as_ref()
+        .as_deref()
         .and_then(namespace::level)
         .unwrap_or_else(|| level(context));
     let seen = gather(
@@ -195,7 +198,7 @@ async fn run(context: &Context, mut object: Arc<ApocryphPod>, pod: ValidatedPod)
     .await?;
     let objects = objects::build(&pod, &context.settings, level);
     let hands = hands(context);
-    let applied = match apply(&hands, &pod, &mut object, namespace.as_ref(), &seen, objects).await {
+    let applied = match apply(&hands, &pod, &mut object, namespace.as_deref(), &seen, objects).await {
         Ok(applied) => applied,
         Err(stop) => return stopped(context, object, seen.deployment.as_deref(), stop).await,
     };
@@ -350,7 +353,7 @@ async fn write_admitted(
 
 enum Ground {
     /// Ours, or not yet there.
-    Free(Option<Namespace>),
+    Free(Option<Arc<Namespace>>),
     /// The namespace of this life was made and is gone, or going: so are its volumes.
     Lost,
     /// Something else is where it would be.
@@ -372,11 +375,11 @@ async fn ground(context: &Context, object: &ApocryphPod, pod: &ValidatedPod) -> 
     );
     if is_built(object) {
         if let Some(namespace) = cached.filter(|namespace| !behind && !going(namespace)) {
-            return Ok(Ground::Free(Some(Arc::unwrap_or_clone(namespace))));
+            return Ok(Ground::Free(Some(namespace)));
         }
         let fresh = fresh_namespace(&context.client, &pod.name).await?;
         return Ok(match fresh {
-            Some(namespace) if !going(&namespace) => Ground::Free(Some(namespace)),
+            Some(namespace) if !going(&namespace) => Ground::Free(Some(Arc::new(namespace))),
             _ => Ground::Lost,
         });
     }
@@ -388,7 +391,9 @@ async fn ground(context: &Context, object: &ApocryphPod, pod: &ValidatedPod) -> 
             "",
         )),
         // Made before a crash.
-        Some(namespace) if namespace::is_of(&namespace, pod.name.as_str(), pod.life) => Ground::Free(Some(namespace)),
+        Some(namespace) if namespace::is_of(&namespace, pod.name.as_str(), pod.life) => {
+            Ground::Free(Some(Arc::new(namespace)))
+        }
         Some(_) => Ground::Taken(Finding::new(
             Code::PodRefused,
             format!("The namespace {space} exists and was not made for this life of the pod."),
@@ -463,114 +468,4 @@ fn failure(stop: Stop) -> Error {
             path: name,
         },
     }
-}
-
-/// Looks again when the start deadline is over; ends the pod when it is.
-async fn or_overdue(
-    context: &Context,
-    object: &ApocryphPod,
-    applied: Option<&Applied>,
-    looked: Looked,
-) -> Result<Looked, Error> {
-    if was_ready(object) {
-        return Ok(looked);
-    }
-    match overdue(context, object, applied.map(|applied| applied.deployment.as_ref())) {
-        Some(left) if left.is_zero() => give_up(context, object).await,
-        Some(left) => Ok(Looked::new(looked.outcome, looked.again.min(left))),
-        None => Ok(looked),
-    }
-}
-
-/// What is left of the start deadline. It runs from when the Deployment was made; before there is one, from when the life was
-/// asked for, admitted, or this process began to look, whichever is latest.
-fn overdue(context: &Context, object: &ApocryphPod, deployment: Option<&Deployment>) -> Option<Duration> {
-    let made = deployment
-        .and_then(|deployment| deployment.metadata.creation_timestamp.as_ref())
-        .map(|at| at.0);
-    let asked = object
-        .annotations()
-        .get(annotation::STARTED)
-        .and_then(|at| at.parse::<Timestamp>().ok())
-        .or_else(|| object.metadata.creation_timestamp.as_ref().map(|at| at.0));
-    // An own pod may have waited long for room.
-    let admitted = of_this_life(object)
-        .and_then(|status| status::condition_of(status, condition::ADMITTED))
-        .map(|admitted| admitted.last_transition_time.0);
-    let from = made.or_else(|| asked.into_iter().chain(admitted).chain([context.since]).max())?;
-    let deadline = SignedDuration::try_from(context.settings.start_deadline).ok()?;
-    let left = deadline - (context.clock)().duration_since(from);
-    Some(Duration::try_from(left.max(SignedDuration::ZERO)).unwrap_or_default())
-}
-
-/// Orders the end `start_timeout`, unless a fresh look shows that the pod made it.
-async fn give_up(context: &Context, object: &ApocryphPod) -> Result<Looked, Error> {
-    let space = format!("{}{}", crate::model::key::NAMESPACE_PREFIX, object.name_any());
-    let api = Api::<Deployment>::namespaced(context.client.clone(), &space);
-    let fresh = found(ask("get", "Deployment", WORKLOAD, api.get(WORKLOAD)).await)?;
-    let available = fresh
-        .and_then(|deployment| deployment.status?.available_replicas)
-        .unwrap_or(0);
-    if available >= object.spec.replicas {
-        return Ok(Looked::new(Outcome::Waiting, SOON));
-    }
-    let ordered = finalize::order(context, object, Code::StartTimeout, EndedBy::Controller).await?;
-    finalize::finalize(context, Arc::new(ordered)).await
-}
-
-pub(super) async fn write_status(
-    context: &Context,
-    object: Arc<ApocryphPod>,
-    judgement: &Judgement,
-) -> Result<Arc<ApocryphPod>, Error> {
-    let status = tell(&object, judgement, (context.clock)());
-    put_status(context, object, status).await
-}
-
-/// Writes the status if it is another one, and an Event if the Ready condition's reason is.
-pub(super) async fn put_status(
-    context: &Context,
-    object: Arc<ApocryphPod>,
-    status: ApocryphPodStatus,
-) -> Result<Arc<ApocryphPod>, Error> {
-    if object.status.as_ref() == Some(&status) {
-        return Ok(object);
-    }
-    let name = object.name_any();
-    let resource = ApocryphPod::api_resource();
-    let patch = serde_json::json!({
-        "apiVersion": resource.api_version,
-        "kind": resource.kind,
-        // Of this object, not of one that took its place.
-        "metadata": {"uid": object.metadata.uid},
-        "status": status,
-    });
-    let api = Api::<ApocryphPod>::all(context.client.clone());
-    let by_us = PatchParams::apply(FIELD_MANAGER).force();
-    let answer = ask(
-        "apply",
-        "ApocryphPod",
-        &name,
-        api.patch_status(&name, &by_us, &Patch::Apply(patch)),
-    )
-    .await?;
-    context.written.note(&name, &answer);
-    let reason =
-        |status: &ApocryphPodStatus| status::condition_of(status, condition::READY).map(|ready| ready.reason.clone());
-    let before = of_this_life(&object).and_then(reason);
-    if let Some(ready) = status::condition_of(&status, condition::READY)
-        && before.as_deref() != Some(ready.reason.as_str())
-    {
-        let code = Code::parse(&ready.reason).unwrap_or(Code::Preparing);
-        tracing::info!(pod = %name, code = %code, "{}", ready.message);
-        context
-            .events
-            .of_pod(&answer, code, &ready.message, is_warning(code))
-            .await;
-    }
-    Ok(Arc::new(answer))
-}
-
-fn is_warning(code: Code) -> bool {
-    !matches!(code.class(), Class::Progress | Class::Ended)
 }

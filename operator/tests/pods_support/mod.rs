@@ -16,9 +16,9 @@ use apocryph_provider::{
     },
     pods::{
         Dns, Exposure, ExposureKind, Settings,
-        gather::Written,
         owned::Owned,
         reconcile::{Context, Error, Looked, reconcile},
+        written::Written,
     },
     telemetry::events::Events,
     watches::{Changes, Watches},
