@@ -51,18 +51,24 @@ pub async fn step_back(client: &Client, namespace: &str, pod: &str) -> Result<()
 /// Takes the label off every other Pod, then puts it on this one: the Service never selects two.
 pub async fn step_forward(client: &Client, namespace: &str, pod: &str) -> Result<(), kube::Error> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let labelled = pods.list(&ListParams::default().labels(&format!("{ROLE_LABEL}={LEADER}"))).await?;
+    let labelled = pods
+        .list(&ListParams::default().labels(&format!("{ROLE_LABEL}={LEADER}")))
+        .await?;
     for other in labelled.iter().map(ResourceExt::name_any).filter(|name| name != pod) {
         unlabel(&pods, &other).await?;
     }
     let patch = json!({"metadata": {"labels": {ROLE_LABEL: LEADER}}});
-    pods.patch_metadata(pod, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+    pods.patch_metadata(pod, &PatchParams::default(), &Patch::Merge(&patch))
+        .await?;
     Ok(())
 }
 
 async fn unlabel(pods: &Api<Pod>, name: &str) -> Result<(), kube::Error> {
     let patch = json!({"metadata": {"labels": {ROLE_LABEL: null}}});
-    match pods.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+    match pods
+        .patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch))
+        .await
+    {
         Ok(_) => Ok(()),
         // Gone meanwhile.
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
@@ -94,8 +100,12 @@ pub async fn follow(client: Client, settings: Settings, announced: watch::Sender
     let services: Api<Service> = Api::namespaced(client.clone(), &settings.namespace);
     let nodes: Api<Node> = Api::all(client);
     let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let services = watcher(services, named(&settings.service)).default_backoff().map_ok(|event| seeing(event).map(Seen::Service));
-    let nodes = watcher(nodes, named(&settings.node)).default_backoff().map_ok(|event| seeing(event).map(Seen::Node));
+    let services = watcher(services, named(&settings.service))
+        .default_backoff()
+        .map_ok(|event| seeing(event).map(Seen::Service));
+    let nodes = watcher(nodes, named(&settings.node))
+        .default_backoff()
+        .map_ok(|event| seeing(event).map(Seen::Node));
     let mut seen = Box::pin(futures::stream::select(services, nodes));
     let (mut service, mut node) = (Latest::default(), Latest::default());
     let mut told = false;
@@ -113,8 +123,10 @@ pub async fn follow(client: Client, settings: Settings, announced: watch::Sender
         if !(service.listed && node.listed) {
             continue;
         }
-        let addresses =
-            service.is.as_deref().map_or_else(Vec::new, |service| addresses(service, node.is.as_deref(), &settings));
+        let addresses = service
+            .is
+            .as_deref()
+            .map_or_else(Vec::new, |service| addresses(service, node.is.as_deref(), &settings));
         announced.send_if_modified(|before| {
             let changed = !told || *before != addresses;
             *before = addresses;
@@ -131,7 +143,10 @@ struct Latest<T> {
 
 impl<T> Default for Latest<T> {
     fn default() -> Latest<T> {
-        Latest { is: None, listed: false }
+        Latest {
+            is: None,
+            listed: false,
+        }
     }
 }
 
@@ -158,12 +173,18 @@ fn seeing<T>(event: watcher::Event<T>) -> Option<Seeing<T>> {
 fn addresses(service: &Service, node: Option<&Node>, settings: &Settings) -> Vec<Multiaddr> {
     let Some(spec) = &service.spec else { return Vec::new() };
     let balanced = spec.type_.as_deref() == Some("LoadBalancer");
-    let hosts = if balanced { balancer(service) } else { node.map_or_else(Vec::new, |node| node_ips(node, settings.internal)) };
+    let hosts = if balanced {
+        balancer(service)
+    } else {
+        node.map_or_else(Vec::new, |node| node_ips(node, settings.internal))
+    };
     let mut addresses = Vec::new();
     for host in &hosts {
         for port in spec.ports.iter().flatten() {
             let number = if balanced { Some(port.port) } else { port.node_port };
-            let Some(number) = number.and_then(|number| u16::try_from(number).ok()) else { continue };
+            let Some(number) = number.and_then(|number| u16::try_from(number).ok()) else {
+                continue;
+            };
             let address = Multiaddr::empty().with(host.clone());
             addresses.push(match port.protocol.as_deref() {
                 Some("UDP") => address.with(Protocol::Udp(number)).with(Protocol::QuicV1),
@@ -191,10 +212,17 @@ fn node_ips(node: &Node, internal: bool) -> Vec<Protocol<'static>> {
     let of = |kind: &str| -> Vec<Protocol<'static>> {
         let status = node.status.as_ref().and_then(|status| status.addresses.as_ref());
         let addresses = status.into_iter().flatten().filter(|address| address.type_ == kind);
-        addresses.filter_map(|address| address.address.parse().ok()).map(host).collect()
+        addresses
+            .filter_map(|address| address.address.parse().ok())
+            .map(host)
+            .collect()
     };
     let external = of("ExternalIP");
-    if external.is_empty() && internal { of("InternalIP") } else { external }
+    if external.is_empty() && internal {
+        of("InternalIP")
+    } else {
+        external
+    }
 }
 
 fn host(ip: IpAddr) -> Protocol<'static> {
@@ -245,7 +273,10 @@ mod tests {
     }
 
     fn node(addresses: &[(&str, &str)]) -> Node {
-        let list: Vec<_> = addresses.iter().map(|(kind, ip)| json!({"type": kind, "address": ip})).collect();
+        let list: Vec<_> = addresses
+            .iter()
+            .map(|(kind, ip)| json!({"type": kind, "address": ip}))
+            .collect();
         from(json!({"status": {"addresses": list}}))
     }
 
@@ -265,10 +296,19 @@ mod tests {
 
     #[test]
     fn a_nodes_external_addresses_are_announced_with_the_node_ports() {
-        let node = node(&[("InternalIP", "10.0.0.1"), ("ExternalIP", "203.0.113.7"), ("ExternalIP", "2001:db8::7"), ("Hostname", "n")]);
+        let node = node(&[
+            ("InternalIP", "10.0.0.1"),
+            ("ExternalIP", "203.0.113.7"),
+            ("ExternalIP", "2001:db8::7"),
+            ("Hostname", "n"),
+        ]);
         for internal in [false, true] {
             assert_eq!(
-                text(addresses(&service("NodePort", json!([])), Some(&node), &settings(internal))),
+                text(addresses(
+                    &service("NodePort", json!([])),
+                    Some(&node),
+                    &settings(internal)
+                )),
                 [
                     "/ip4/203.0.113.7/tcp/31001",
                     "/ip4/203.0.113.7/udp/31002/quic-v1",
@@ -296,7 +336,11 @@ mod tests {
         let node = node(&[("ExternalIP", "203.0.113.7")]);
         let ingress = json!([{"ip": "198.51.100.1"}, {"hostname": "lb.example"}, {}]);
         assert_eq!(
-            text(addresses(&service("LoadBalancer", ingress), Some(&node), &settings(true))),
+            text(addresses(
+                &service("LoadBalancer", ingress),
+                Some(&node),
+                &settings(true)
+            )),
             [
                 "/ip4/198.51.100.1/tcp/4001",
                 "/ip4/198.51.100.1/udp/4001/quic-v1",
@@ -304,6 +348,9 @@ mod tests {
                 "/dns/lb.example/udp/4001/quic-v1"
             ]
         );
-        assert_eq!(addresses(&service("LoadBalancer", json!([])), Some(&node), &settings(true)), []);
+        assert_eq!(
+            addresses(&service("LoadBalancer", json!([])), Some(&node), &settings(true)),
+            []
+        );
     }
 }

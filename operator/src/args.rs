@@ -2,12 +2,15 @@
 //!
 //! The chart renders its values into the file (templates/_config.tpl); flags and environment carry what only the Pod knows.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+mod file;
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use libp2p::Multiaddr;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
+use self::file::{DnsFile, ExposureKind, File, LeaseFile, Libp2p, Limits, Span, Text, Three};
 use crate::{
     announce,
     capacity::{
@@ -72,7 +75,10 @@ pub enum Error {
 }
 
 fn bad(field: &'static str, reason: impl ToString) -> Error {
-    Error::Value { field, reason: reason.to_string() }
+    Error::Value {
+        field,
+        reason: reason.to_string(),
+    }
 }
 
 /// Everything the process is told, checked.
@@ -124,249 +130,13 @@ pub struct Logs {
     pub level: String,
 }
 
-// ---- the file
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct File {
-    service_account: String,
-    tenant_role: String,
-    names: Names,
-    logs: LogsFile,
-    lease: LeaseFile,
-    cordon: bool,
-    placement: Placement,
-    capacity: CapacityFile,
-    storage: Storage,
-    defaults: DefaultsFile,
-    timings: Timings,
-    pod_security: PodSecurity,
-    /// Empty: the nodes' default.
-    runtime_class: String,
-    dns: DnsFile,
-    egress: Egress,
-    exposure: ExposureFile,
-    libp2p: Libp2p,
-    payment: Payment,
-    walls: WallsFile,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct LogsFile {
-    format: String,
-    level: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct LeaseFile {
-    duration: Span,
-    renew_deadline: Span,
-    retry_period: Span,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Placement {
-    node_selector: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct CapacityFile {
-    reserve: Three<Text>,
-    max: Max,
-    #[serde(rename = "storageGiB")]
-    storage_gib: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Three<T> {
-    cpu: T,
-    memory: T,
-    ephemeral_storage: T,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Max {
-    cpu: Option<Text>,
-    memory: Option<Text>,
-    ephemeral_storage: Option<Text>,
-    pods: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Storage {
-    /// Empty: not offered.
-    class: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct DefaultsFile {
-    requests: Three<Text>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Timings {
-    start_deadline: Span,
-    sweep_after: Span,
-    #[serde(rename = "endedTTL")]
-    ended_ttl: Span,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct PodSecurity {
-    force_restricted: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct DnsFile {
-    namespace: String,
-    pod_labels: BTreeMap<String, String>,
-    addresses: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Egress {
-    deny: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ExposureFile {
-    kind: ExposureKind,
-    addresses: Vec<IpAddr>,
-    tell_internal: bool,
-}
-
-#[derive(Deserialize)]
-enum ExposureKind {
-    #[serde(rename = "ClusterIP")]
-    ClusterIp,
-    NodePort,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Libp2p {
-    port: u16,
-    announce: Announce,
-    limits: Limits,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Announce {
-    addresses: Vec<Multiaddr>,
-    internal: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Limits {
-    connections: ConnectionLimits,
-    streams: StreamLimits,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ConnectionLimits {
-    total: u32,
-    per_peer: u32,
-    per_address: usize,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct StreamLimits {
-    total: usize,
-    per_connection: usize,
-    per_peer: usize,
-    per_address: usize,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Payment {
-    /// Empty: free tables only.
-    address: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct WallsFile {
-    policies: Vec<String>,
-    bindings: Vec<String>,
-    hash: String,
-}
-
-/// A time with its unit: `90s`, `10m`, `1h30m`, `7d`.
-#[derive(Clone, Copy)]
-struct Span(Duration);
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        span(&text).map(Span).ok_or_else(|| {
-            serde::de::Error::custom(format!("{text:?} is not a time: write numbers with their units, such as 90s, 10m, 1h30m, 7d"))
-        })
-    }
-}
-
-fn span(text: &str) -> Option<Duration> {
-    let mut seconds: u64 = 0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: u64 = rest[..digits].parse().ok()?;
-        let unit = match rest.as_bytes()[digits] {
-            b's' => 1,
-            b'm' => 60,
-            b'h' => 3600,
-            b'd' => 86400,
-            _ => return None,
-        };
-        seconds = seconds.checked_add(number.checked_mul(unit)?)?;
-        rest = &rest[digits + 1..];
-    }
-    // Longer than any date: added to one it would overflow.
-    (!text.is_empty() && seconds <= 100 * 365 * 86400).then(|| Duration::from_secs(seconds))
-}
-
-/// A quantity: text, or a number without unit.
-struct Text(String);
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Number(u64),
-            Text(String),
-        }
-        Ok(Text(match Either::deserialize(deserializer)? {
-            Either::Number(number) => number.to_string(),
-            Either::Text(text) => text,
-        }))
-    }
-}
-
-// ---- file and flags -> Config
-
 impl Args {
     /// Reads and checks everything. The error names the flag or the value at fault.
     pub fn load(&self) -> Result<Config, Error> {
-        let text = std::fs::read_to_string(&self.config)
-            .map_err(|source| Error::Read { path: self.config.clone(), source })?;
+        let text = std::fs::read_to_string(&self.config).map_err(|source| Error::Read {
+            path: self.config.clone(),
+            source,
+        })?;
         self.with_file(&text)
     }
 
@@ -381,8 +151,10 @@ impl Args {
                 return Err(bad(field, "is empty; the chart sets it from the downward API"));
             }
         }
-        let file: File = serde_saphyr::from_str(text)
-            .map_err(|error| Error::Form { path: self.config.clone(), reason: error.to_string() })?;
+        let file: File = serde_saphyr::from_str(text).map_err(|error| Error::Form {
+            path: self.config.clone(),
+            reason: error.to_string(),
+        })?;
         let File {
             service_account,
             tenant_role,
@@ -410,17 +182,24 @@ impl Args {
             node: self.node_name.clone(),
         };
         if tenant_role != pods::TENANT_ROLE {
-            return Err(bad("tenantRole", format!("is {tenant_role}; this program binds {}", pods::TENANT_ROLE)));
+            return Err(bad(
+                "tenantRole",
+                format!("is {tenant_role}; this program binds {}", pods::TENANT_ROLE),
+            ));
         }
         let storage_class = (!storage.class.is_empty()).then_some(storage.class);
         let storage = match (&storage_class, capacity.storage_gib) {
             (None, Some(_)) => {
-                return Err(bad("storage.class", "is empty, but capacity.storageGiB offers volumes: set both or neither"));
+                return Err(bad(
+                    "storage.class",
+                    "is empty, but capacity.storageGiB offers volumes: set both or neither",
+                ));
             }
             (_, None) => None,
-            (Some(_), Some(gib)) => {
-                Some(gib.checked_mul(GIB).ok_or_else(|| bad("capacity.storageGiB", "is too large"))?)
-            }
+            (Some(_), Some(gib)) => Some(
+                gib.checked_mul(GIB)
+                    .ok_or_else(|| bad("capacity.storageGiB", "is too large"))?,
+            ),
         };
         let runtime_class = (!runtime_class.is_empty()).then_some(runtime_class);
         let memory = self.memory_limit.unwrap_or(MEMORY_WITHOUT_LIMIT) / MEMORY_SHARE.1 * MEMORY_SHARE.0;
@@ -432,14 +211,20 @@ impl Args {
                 reserve: resources("capacity.reserve", &capacity.reserve)?,
                 max_cpu_millis: most("capacity.max.cpu", &capacity.max.cpu, Exact::millis)?,
                 max_memory: most("capacity.max.memory", &capacity.max.memory, Exact::units)?,
-                max_ephemeral_storage: most("capacity.max.ephemeralStorage", &capacity.max.ephemeral_storage, Exact::units)?,
+                max_ephemeral_storage: most(
+                    "capacity.max.ephemeralStorage",
+                    &capacity.max.ephemeral_storage,
+                    Exact::units,
+                )?,
                 max_pods: capacity.max.pods,
                 storage,
                 node_selector: placement.node_selector.clone(),
                 runtime_class: runtime_class.clone(),
                 force_restricted: pod_security.force_restricted,
             },
-            defaults: Defaults { requests: default_requests(&defaults.requests)? },
+            defaults: Defaults {
+                requests: default_requests(&defaults.requests)?,
+            },
             pods: pods::Settings {
                 operator_namespace: pod.namespace.clone(),
                 service_account,
@@ -471,7 +256,10 @@ impl Args {
             payment_address: match payment.address.as_str() {
                 "" => None,
                 text => Some(Publisher::parse(&text.to_ascii_lowercase()).ok_or_else(|| {
-                    bad("payment.address", format!("{text:?} is not an Ethereum address: 0x and 40 hex digits"))
+                    bad(
+                        "payment.address",
+                        format!("{text:?} is not an Ethereum address: 0x and 40 hex digits"),
+                    )
                 })?),
             },
             walls: walls::Settings {
@@ -485,7 +273,13 @@ impl Args {
             },
             pod,
             names,
-            logs: Logs { format: logs.format.parse().map_err(|reason: String| bad("logs.format", reason))?, level: logs.level },
+            logs: Logs {
+                format: logs
+                    .format
+                    .parse()
+                    .map_err(|reason: String| bad("logs.format", reason))?,
+                level: logs.level,
+            },
         })
     }
 }
@@ -563,7 +357,12 @@ fn listen(port: u16) -> Vec<Multiaddr> {
     let mut addresses = Vec::new();
     let mut both = |ip: Protocol<'static>| {
         addresses.push(Multiaddr::empty().with(ip.clone()).with(Protocol::Tcp(port)));
-        addresses.push(Multiaddr::empty().with(ip).with(Protocol::Udp(port)).with(Protocol::QuicV1));
+        addresses.push(
+            Multiaddr::empty()
+                .with(ip)
+                .with(Protocol::Udp(port))
+                .with(Protocol::QuicV1),
+        );
     };
     both(Protocol::Ip4(std::net::Ipv4Addr::UNSPECIFIED));
     if ipv6_available() {
@@ -584,13 +383,20 @@ fn dns_settings(file: DnsFile) -> Result<pods::Dns, Error> {
     if file.namespace.is_empty() || file.pod_labels.is_empty() {
         return Err(bad("dns", "needs namespace and podLabels, or addresses"));
     }
-    Ok(pods::Dns::Selector { namespace: file.namespace, labels: file.pod_labels })
+    Ok(pods::Dns::Selector {
+        namespace: file.namespace,
+        labels: file.pod_labels,
+    })
 }
 
 fn cidrs(field: &'static str, list: Vec<String>) -> Result<Vec<String>, Error> {
     for text in &list {
         let bits = text.split_once('/').and_then(|(address, bits)| {
-            let most = if address.parse::<IpAddr>().ok()?.is_ipv4() { 32 } else { 128 };
+            let most = if address.parse::<IpAddr>().ok()?.is_ipv4() {
+                32
+            } else {
+                128
+            };
             bits.parse::<u8>().ok().filter(|bits| *bits <= most)
         });
         if bits.is_none() {
@@ -631,17 +437,26 @@ fn default_requests(three: &Three<Text>) -> Result<Resources, Error> {
     for (field, value, bounds) in [
         ("defaults.requests.cpu", requests.cpu_millis, CPU_MILLIS),
         ("defaults.requests.memory", requests.memory, MEMORY),
-        ("defaults.requests.ephemeralStorage", requests.ephemeral_storage, EPHEMERAL_STORAGE),
+        (
+            "defaults.requests.ephemeralStorage",
+            requests.ephemeral_storage,
+            EPHEMERAL_STORAGE,
+        ),
     ] {
         if !bounds.contains(&value) {
-            return Err(bad(field, format!("must be from {} to {}", bounds.start(), bounds.end())));
+            return Err(bad(
+                field,
+                format!("must be from {} to {}", bounds.start(), bounds.end()),
+            ));
         }
     }
     Ok(requests)
 }
 
 fn most(field: &'static str, text: &Option<Text>, read: fn(Exact, Rounding) -> u64) -> Result<Option<u64>, Error> {
-    text.as_ref().map(|text| Ok(read(exact(field, text)?, Rounding::Down))).transpose()
+    text.as_ref()
+        .map(|text| Ok(read(exact(field, text)?, Rounding::Down)))
+        .transpose()
 }
 
 #[cfg(test)]
@@ -670,7 +485,9 @@ mod tests {
     }
 
     fn defaults() -> String {
-        chart(include_str!("../../charts/apocryph-provider/tests/defaults.rendered.yaml"))
+        chart(include_str!(
+            "../../charts/apocryph-provider/tests/defaults.rendered.yaml"
+        ))
     }
 
     #[test]
@@ -687,7 +504,9 @@ mod tests {
 
     #[test]
     fn everything_that_the_chart_can_set_arrives() {
-        let file = chart(include_str!("../../charts/apocryph-provider/tests/everything.rendered.yaml"));
+        let file = chart(include_str!(
+            "../../charts/apocryph-provider/tests/everything.rendered.yaml"
+        ));
         let config = args().with_file(&file).unwrap();
         insta::assert_debug_snapshot!((
             &config.logs,
@@ -709,17 +528,49 @@ mod tests {
         for (from, to, says) in [
             ("cordon: false", "cordon: false\ncordons: 1", "cordons"),
             ("cordon: false", "cordon: maybe", "cordon"),
-            ("\"duration\":\"15s\"", "\"duration\":\"14s\"", "lease.renewDeadline: must be more than 4s"),
-            ("\"retryPeriod\":\"2s\"", "\"retryPeriod\":\"6s\"", "lease.retryPeriod: must be at most half"),
+            (
+                "\"duration\":\"15s\"",
+                "\"duration\":\"14s\"",
+                "lease.renewDeadline: must be more than 4s",
+            ),
+            (
+                "\"retryPeriod\":\"2s\"",
+                "\"retryPeriod\":\"6s\"",
+                "lease.retryPeriod: must be at most half",
+            ),
             ("\"endedTTL\":\"7d\"", "\"endedTTL\":\"7 days\"", "is not a time"),
-            ("\"sweepAfter\":\"10m\"", "\"sweepAfter\":\"1s\"", "timings.sweepAfter: must be at least 10s"),
+            (
+                "\"sweepAfter\":\"10m\"",
+                "\"sweepAfter\":\"1s\"",
+                "timings.sweepAfter: must be at least 10s",
+            ),
             ("storageGiB: null", "storageGiB: 10", "storage.class: is empty"),
-            ("\"cpu\":\"250m\"", "\"cpu\":\"lots\"", "capacity.reserve: \"lots\" is not a quantity"),
-            ("\"memory\":\"128Mi\"", "\"memory\":\"1Mi\"", "defaults.requests.memory: must be from"),
-            ("egress: {\"deny\":[]}", "egress: {\"deny\":[\"10.0.0.0/33\"]}", "egress.deny: \"10.0.0.0/33\""),
-            ("payment: {\"address\":\"\"}", "payment: {\"address\":\"0x12\"}", "payment.address: \"0x12\""),
+            (
+                "\"cpu\":\"250m\"",
+                "\"cpu\":\"lots\"",
+                "capacity.reserve: \"lots\" is not a quantity",
+            ),
+            (
+                "\"memory\":\"128Mi\"",
+                "\"memory\":\"1Mi\"",
+                "defaults.requests.memory: must be from",
+            ),
+            (
+                "egress: {\"deny\":[]}",
+                "egress: {\"deny\":[\"10.0.0.0/33\"]}",
+                "egress.deny: \"10.0.0.0/33\"",
+            ),
+            (
+                "payment: {\"address\":\"\"}",
+                "payment: {\"address\":\"0x12\"}",
+                "payment.address: \"0x12\"",
+            ),
             ("hash: ", "hash: x", "walls.hash"),
-            ("\"addresses\":[],\"internal\"", "\"addresses\":[\"provider.example\"],\"internal\"", "libp2p"),
+            (
+                "\"addresses\":[],\"internal\"",
+                "\"addresses\":[\"provider.example\"],\"internal\"",
+                "libp2p",
+            ),
         ] {
             let file = defaults();
             assert!(file.contains(from), "{from}");
@@ -728,16 +579,31 @@ mod tests {
         }
         let mut nameless = args();
         nameless.pod_name.clear();
-        assert!(nameless.with_file(&defaults()).unwrap_err().to_string().contains("--pod-name"));
-        let missing = Args { config: "/nowhere/config.yaml".into(), ..args() };
-        assert!(missing.load().unwrap_err().to_string().contains("--config /nowhere/config.yaml"));
+        assert!(
+            nameless
+                .with_file(&defaults())
+                .unwrap_err()
+                .to_string()
+                .contains("--pod-name")
+        );
+        let missing = Args {
+            config: "/nowhere/config.yaml".into(),
+            ..args()
+        };
+        assert!(
+            missing
+                .load()
+                .unwrap_err()
+                .to_string()
+                .contains("--config /nowhere/config.yaml")
+        );
     }
 
     #[test]
     fn times_are_numbers_with_units() {
-        assert_eq!(span("1h30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(file::span("1h30m"), Some(Duration::from_secs(5400)));
         for bad in ["", "10", "m", "1.5h", "-1s", "1w", "99999999999999999999d", "9999999d"] {
-            assert_eq!(span(bad), None, "{bad}");
+            assert_eq!(file::span(bad), None, "{bad}");
         }
     }
 }

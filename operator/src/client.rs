@@ -60,7 +60,10 @@ impl<S> Layer<S> for Bounds {
     type Service = BoundedService<S>;
 
     fn layer(&self, inner: S) -> BoundedService<S> {
-        BoundedService { inner, claim: self.claim.clone() }
+        BoundedService {
+            inner,
+            claim: self.claim.clone(),
+        }
     }
 }
 
@@ -103,7 +106,10 @@ where
             };
             match tokio::time::timeout(REQUEST_DEADLINE, whole).await {
                 Ok(answer) => answer,
-                Err(_) => Err(Bounded::TooLate { within: REQUEST_DEADLINE }.into()),
+                Err(_) => Err(Bounded::TooLate {
+                    within: REQUEST_DEADLINE,
+                }
+                .into()),
             }
         })
     }
@@ -111,7 +117,9 @@ where
 
 /// Watches, and logs (which may follow).
 fn lasts(uri: &http::Uri) -> bool {
-    let watch = uri.query().is_some_and(|query| query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1")));
+    let watch = uri
+        .query()
+        .is_some_and(|query| query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1")));
     watch || uri.path().ends_with("/log")
 }
 
@@ -140,7 +148,12 @@ mod tests {
                 Ok::<_, BoxError>(Response::new(body))
             }
         });
-        (ClientBuilder::new(service, "default").with_layer(&Bounds { claim }).build(), seen)
+        (
+            ClientBuilder::new(service, "default")
+                .with_layer(&Bounds { claim })
+                .build(),
+            seen,
+        )
     }
 
     #[tokio::test(start_paused = true)]
@@ -163,7 +176,10 @@ mod tests {
         let api: Api<ConfigMap> = Api::default_namespaced(client);
         api.create(&PostParams::default(), &ConfigMap::default()).await.unwrap();
         sleep(Duration::from_secs(10)).await;
-        let error = api.create(&PostParams::default(), &ConfigMap::default()).await.unwrap_err();
+        let error = api
+            .create(&PostParams::default(), &ConfigMap::default())
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("does not hold the lease"), "{error}");
         assert_eq!(seen.load(Ordering::SeqCst), 1);
         api.get("a").await.unwrap();

@@ -95,12 +95,22 @@ impl Elector {
     pub fn new(client: Client, settings: Settings) -> (Elector, watch::Receiver<Option<Claim>>) {
         let (claim, claims) = watch::channel(None);
         let api = Api::namespaced(client, &settings.namespace);
-        (Elector { api, settings, observed: None, claim }, claims)
+        (
+            Elector {
+                api,
+                settings,
+                observed: None,
+                claim,
+            },
+            claims,
+        )
     }
 
     /// Waits for the lease, holds it until `stop`, then gives it back. `Err`: it was lost, and this process must end.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Lost> {
-        let Some(began) = stop.run_until_cancelled(self.acquire()).await else { return Ok(()) };
+        let Some(began) = stop.run_until_cancelled(self.acquire()).await else {
+            return Ok(());
+        };
         tracing::info!(identity = self.settings.identity, "leading");
         let (until, claim) = Claim::until(began + self.settings.renew_deadline);
         self.claim.send_replace(Some(claim));
@@ -129,7 +139,10 @@ impl Elector {
                 }
                 Attempt::Failed(error) => tracing::warn!(%error, "could not ask for the lease"),
             }
-            let wait = self.settings.retry_period.mul_f64(1.0 + rand::thread_rng().r#gen::<f64>() * JITTER);
+            let wait = self
+                .settings
+                .retry_period
+                .mul_f64(1.0 + rand::thread_rng().r#gen::<f64>() * JITTER);
             sleep(wait).await;
         }
     }
@@ -150,10 +163,18 @@ impl Elector {
                         tracing::warn!(%error, "the lease was not renewed");
                         last = error.to_string();
                     }
-                    Err(_) => return Lost::NotRenewed { within: self.settings.renew_deadline, last },
+                    Err(_) => {
+                        return Lost::NotRenewed {
+                            within: self.settings.renew_deadline,
+                            last,
+                        };
+                    }
                 }
                 if timeout_at(deadline, sleep(self.settings.retry_period)).await.is_err() {
-                    return Lost::NotRenewed { within: self.settings.renew_deadline, last };
+                    return Lost::NotRenewed {
+                        within: self.settings.renew_deadline,
+                        last,
+                    };
                 }
             }
         }
@@ -201,7 +222,10 @@ impl Elector {
 
     /// Remembers a record; its time runs from when it first said what it says.
     fn observe(&mut self, lease: Lease) {
-        let same = self.observed.as_ref().is_some_and(|observed| observed.lease.spec == lease.spec);
+        let same = self
+            .observed
+            .as_ref()
+            .is_some_and(|observed| observed.lease.spec == lease.spec);
         let since = match &self.observed {
             Some(observed) if same => observed.since,
             _ => Instant::now(),
@@ -211,7 +235,10 @@ impl Elector {
 
     async fn create(&mut self) -> Result<(), kube::Error> {
         let lease = Lease {
-            metadata: ObjectMeta { name: Some(self.settings.name.clone()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(self.settings.name.clone()),
+                ..ObjectMeta::default()
+            },
             spec: Some(self.record(None)),
         };
         let lease = self.api.create(&PostParams::default(), &lease).await?;
@@ -221,8 +248,14 @@ impl Elector {
 
     /// Writes our record over `before`, which must still be the current one.
     async fn write(&mut self, before: &Lease) -> Result<(), kube::Error> {
-        let lease = Lease { metadata: before.metadata.clone(), spec: Some(self.record(before.spec.as_ref())) };
-        let lease = self.api.replace(&self.settings.name, &PostParams::default(), &lease).await?;
+        let lease = Lease {
+            metadata: before.metadata.clone(),
+            spec: Some(self.record(before.spec.as_ref())),
+        };
+        let lease = self
+            .api
+            .replace(&self.settings.name, &PostParams::default(), &lease)
+            .await?;
         self.observe(lease);
         Ok(())
     }
@@ -235,7 +268,9 @@ impl Elector {
             holder_identity: Some(self.settings.identity.clone()),
             // args refuses what does not fit.
             lease_duration_seconds: i32::try_from(self.settings.duration.as_secs()).ok(),
-            acquire_time: ours.and_then(|spec| spec.acquire_time.clone()).or_else(|| Some(now.clone())),
+            acquire_time: ours
+                .and_then(|spec| spec.acquire_time.clone())
+                .or_else(|| Some(now.clone())),
             renew_time: Some(now),
             lease_transitions: Some(if before.is_none() || ours.is_some() {
                 transitions
@@ -258,7 +293,11 @@ impl Elector {
             spec.lease_duration_seconds = Some(RELEASED_SECONDS);
             spec.renew_time = Some(MicroTime(Timestamp::now()));
         }
-        match self.api.replace(&self.settings.name, &PostParams::default(), &lease).await {
+        match self
+            .api
+            .replace(&self.settings.name, &PostParams::default(), &lease)
+            .await
+        {
             Ok(_) => tracing::info!("lease released"),
             Err(error) => tracing::warn!(%error, "the lease was not released; another takes over when it runs out"),
         }
@@ -267,11 +306,21 @@ impl Elector {
 
 /// Nobody: no holder, or an empty one (released).
 fn holder(lease: &Lease) -> Option<&String> {
-    lease.spec.as_ref()?.holder_identity.as_ref().filter(|holder| !holder.is_empty())
+    lease
+        .spec
+        .as_ref()?
+        .holder_identity
+        .as_ref()
+        .filter(|holder| !holder.is_empty())
 }
 
 fn expired(observed: &Observed, now: Instant) -> bool {
-    let promised = observed.lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).unwrap_or(0);
+    let promised = observed
+        .lease
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.lease_duration_seconds)
+        .unwrap_or(0);
     now >= observed.since + Duration::from_secs(u64::try_from(promised).unwrap_or(0))
 }
 
@@ -325,14 +374,20 @@ mod tests {
         fn answer(&self, method: &str, body: &[u8]) -> (u16, Value) {
             let mut state = self.0.lock().unwrap();
             let fail = |code: u16, reason: &str| {
-                (code, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                    "message": reason, "reason": reason, "code": code}))
+                (
+                    code,
+                    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                    "message": reason, "reason": reason, "code": code}),
+                )
             };
             if state.down {
                 return fail(503, "ServiceUnavailable");
             }
             if method == "GET" {
-                return state.lease.clone().map_or_else(|| fail(404, "NotFound"), |lease| (200, lease));
+                return state
+                    .lease
+                    .clone()
+                    .map_or_else(|| fail(404, "NotFound"), |lease| (200, lease));
             }
             if std::mem::take(&mut state.race_next_write) {
                 state.version += 1;
@@ -342,12 +397,17 @@ mod tests {
                 }
             }
             let mut new: Value = serde_json::from_slice(body).unwrap();
-            let current = state.lease.as_ref().map(|lease| lease["metadata"]["resourceVersion"].clone());
+            let current = state
+                .lease
+                .as_ref()
+                .map(|lease| lease["metadata"]["resourceVersion"].clone());
             match (method, current) {
                 ("POST", Some(_)) => return fail(409, "AlreadyExists"),
                 ("POST", None) => {}
                 ("PUT", None) => return fail(404, "NotFound"),
-                ("PUT", Some(version)) if new["metadata"]["resourceVersion"] != version => return fail(409, "Conflict"),
+                ("PUT", Some(version)) if new["metadata"]["resourceVersion"] != version => {
+                    return fail(409, "Conflict");
+                }
                 ("PUT", Some(_)) => {}
                 (other, _) => panic!("unexpected {other}"),
             }
@@ -360,7 +420,10 @@ mod tests {
 
         fn holder(&self) -> String {
             let state = self.0.lock().unwrap();
-            state.lease.as_ref().unwrap()["spec"]["holderIdentity"].as_str().unwrap().to_owned()
+            state.lease.as_ref().unwrap()["spec"]["holderIdentity"]
+                .as_str()
+                .unwrap()
+                .to_owned()
         }
 
         fn edit(&self, f: impl FnOnce(&mut State)) {
@@ -386,7 +449,11 @@ mod tests {
             };
             let (elector, claims) = Elector::new(server.client(), settings);
             let stop = CancellationToken::new();
-            Contender { claims, stop: stop.clone(), task: tokio::spawn(elector.run(stop)) }
+            Contender {
+                claims,
+                stop: stop.clone(),
+                task: tokio::spawn(elector.run(stop)),
+            }
         }
 
         async fn leads(&mut self) -> Claim {
@@ -423,7 +490,10 @@ mod tests {
         let released = Instant::now();
         two.leads().await;
         assert!(released.elapsed() < Duration::from_secs(5), "{:?}", released.elapsed());
-        assert_eq!(server.0.lock().unwrap().lease.as_ref().unwrap()["spec"]["leaseTransitions"], 1);
+        assert_eq!(
+            server.0.lock().unwrap().lease.as_ref().unwrap()["spec"]["leaseTransitions"],
+            1
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -495,8 +565,16 @@ mod tests {
             let mut one = Contender::start(&server, "one");
             one.leads().await;
             // Whatever it says of the time: watched for its whole duration, then taken.
-            assert!(started.elapsed() >= Duration::from_secs(15), "{renewed}: {:?}", started.elapsed());
-            assert!(started.elapsed() < Duration::from_secs(20), "{renewed}: {:?}", started.elapsed());
+            assert!(
+                started.elapsed() >= Duration::from_secs(15),
+                "{renewed}: {:?}",
+                started.elapsed()
+            );
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "{renewed}: {:?}",
+                started.elapsed()
+            );
         }
     }
 
@@ -509,7 +587,10 @@ mod tests {
         sleep(Duration::from_secs(60)).await;
         assert!(claim.valid());
         assert_eq!(server.holder(), "one");
-        assert_eq!(server.0.lock().unwrap().lease.as_ref().unwrap()["spec"]["leaseTransitions"], 0);
+        assert_eq!(
+            server.0.lock().unwrap().lease.as_ref().unwrap()["spec"]["leaseTransitions"],
+            0
+        );
     }
 
     #[tokio::test(start_paused = true)]

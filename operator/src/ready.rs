@@ -31,19 +31,28 @@ impl Gates {
     /// A gate, closed until it is opened.
     pub fn add(&self, name: &'static str) -> Gate {
         self.set(name, false);
-        Gate { name, gates: self.clone() }
+        Gate {
+            name,
+            gates: self.clone(),
+        }
     }
 
     fn set(&self, name: &'static str, open: bool) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(name, open);
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name, open);
     }
-
 }
 
 impl admin::Gates for Gates {
     fn missing(&self) -> Vec<String> {
         let gates = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        gates.iter().filter(|(_, open)| !**open).map(|(name, _)| (*name).to_owned()).collect()
+        gates
+            .iter()
+            .filter(|(_, open)| !**open)
+            .map(|(name, _)| (*name).to_owned())
+            .collect()
     }
 }
 
@@ -71,16 +80,24 @@ pub struct FrontDoor {
 impl Door for FrontDoor {
     fn accepting(&self) -> Result<(), Refusal> {
         if self.cordoned {
-            return Err(Refusal::new(Code::Cordoned, "this provider takes no new pods: its admin has closed the door")
-                .retry_after(DOOR_RETRY_AFTER));
+            return Err(Refusal::new(
+                Code::Cordoned,
+                "this provider takes no new pods: its admin has closed the door",
+            )
+            .retry_after(DOOR_RETRY_AFTER));
         }
         if let Walls::Down { why } = &*self.walls.borrow() {
-            return Err(Refusal::new(Code::WallsMissing, format!("this provider's own walls are not in place: {why}"))
-                .retry_after(DOOR_RETRY_AFTER));
+            return Err(Refusal::new(
+                Code::WallsMissing,
+                format!("this provider's own walls are not in place: {why}"),
+            )
+            .retry_after(DOOR_RETRY_AFTER));
         }
         if self.prices.tables().is_none() {
-            return Err(Refusal::new(Code::NoPriceTable, "this provider has no price table in force")
-                .retry_after(DOOR_RETRY_AFTER));
+            return Err(
+                Refusal::new(Code::NoPriceTable, "this provider has no price table in force")
+                    .retry_after(DOOR_RETRY_AFTER),
+            );
         }
         Ok(())
     }
@@ -118,14 +135,20 @@ mod tests {
     fn the_door_says_why_it_is_closed() {
         let table = "apiVersion: pricing.apocryph.network/v1alpha1\ntables:\n- {name: free, payment: {free: {everyone: true}}}\n";
         let tables = Tables::parse(table).unwrap().map(Arc::new);
-        let down = Walls::Down { why: "missing: a".to_owned() };
+        let down = Walls::Down {
+            why: "missing: a".to_owned(),
+        };
         for (cordoned, walls, prices, code) in [
             (false, Walls::Up, tables.clone(), None),
             (true, Walls::Up, tables.clone(), Some(Code::Cordoned)),
             (false, down, tables, Some(Code::WallsMissing)),
             (false, Walls::Up, None, Some(Code::NoPriceTable)),
         ] {
-            let door = FrontDoor { cordoned, walls: watch::channel(walls).1, prices: Arc::new(Fixed(prices)) };
+            let door = FrontDoor {
+                cordoned,
+                walls: watch::channel(walls).1,
+                prices: Arc::new(Fixed(prices)),
+            };
             assert_eq!(door.accepting().err().map(|refusal| refusal.code), code);
         }
     }

@@ -49,7 +49,10 @@ pub enum Failure {
 
 impl Failure {
     fn start(part: &'static str, reason: impl ToString) -> Failure {
-        Failure::Start { part, reason: reason.to_string() }
+        Failure::Start {
+            part,
+            reason: reason.to_string(),
+        }
     }
 }
 
@@ -79,7 +82,10 @@ impl Parts {
         E: ToString,
     {
         self.0.spawn(async move {
-            let reason = runs.await.err().map_or_else(|| "it had nothing more to do".to_owned(), |error| error.to_string());
+            let reason = runs
+                .await
+                .err()
+                .map_or_else(|| "it had nothing more to do".to_owned(), |error| error.to_string());
             Failure::Part { part, reason }
         });
     }
@@ -88,7 +94,10 @@ impl Parts {
     async fn ended(&mut self) -> Failure {
         match self.0.join_next().await {
             Some(Ok(failure)) => failure,
-            Some(Err(error)) => Failure::Part { part: "a part", reason: error.to_string() },
+            Some(Err(error)) => Failure::Part {
+                part: "a part",
+                reason: error.to_string(),
+            },
             None => std::future::pending().await,
         }
     }
@@ -114,7 +123,13 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let metrics = Metrics::register(&mut registry);
     let pods_metrics = pods::Metrics::register(registry.sub_registry_with_prefix("apocryph"));
     let libp2p_metrics = libp2p::metrics::Metrics::new(&mut registry);
-    let process = Process { config, gates: Gates::default(), metrics, pods_metrics, stop };
+    let process = Process {
+        config,
+        gates: Gates::default(),
+        metrics,
+        pods_metrics,
+        stop,
+    };
 
     // First of all, so that probes are answered whatever else takes its time.
     let listener = admin_listener(process.config.admin_port).await?;
@@ -135,7 +150,9 @@ async fn lead(process: Process, libp2p_metrics: libp2p::metrics::Metrics) -> Res
     let kube_config = kube::Config::infer().await?;
     let client = client::connect(kube_config.clone()).map_err(Failure::Client)?;
     // Nothing is held and nobody is served yet: going down is returning.
-    let Some(standby) = stop.run_until_cancelled(standby::start(&process, client.clone())).await else { return Ok(()) };
+    let Some(standby) = stop.run_until_cancelled(standby::start(&process, client.clone())).await else {
+        return Ok(());
+    };
     let mut standby = standby?;
 
     let (elector, mut claims) = Elector::new(client, process.config.lease.clone());
@@ -180,13 +197,23 @@ enum Drained {
 fn election_ended(ended: Result<Result<(), lease::Lost>, tokio::task::JoinError>) -> Failure {
     match ended {
         Ok(Err(lost)) => Failure::Lost(lost),
-        Ok(Ok(())) => Failure::Part { part: "the election", reason: "it had nothing more to do".to_owned() },
-        Err(error) => Failure::Part { part: "the election", reason: error.to_string() },
+        Ok(Ok(())) => Failure::Part {
+            part: "the election",
+            reason: "it had nothing more to do".to_owned(),
+        },
+        Err(error) => Failure::Part {
+            part: "the election",
+            reason: error.to_string(),
+        },
     }
 }
 
 /// Repeats what the API server did not answer, for ever: `what` is logged each time.
-async fn until_answered<T, E, F>(what: &'static str, passes: impl Fn(&E) -> bool, mut ask: impl FnMut() -> F) -> Result<T, E>
+async fn until_answered<T, E, F>(
+    what: &'static str,
+    passes: impl Fn(&E) -> bool,
+    mut ask: impl FnMut() -> F,
+) -> Result<T, E>
 where
     E: std::fmt::Display,
     F: Future<Output = Result<T, E>>,

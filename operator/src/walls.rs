@@ -53,9 +53,22 @@ pub struct Watchman {
 
 impl Watchman {
     pub fn new(client: Client, settings: Settings) -> (Watchman, Watching) {
-        let (walls, walls_seen) = watch::channel(Walls::Down { why: "not read yet".to_owned() });
+        let (walls, walls_seen) = watch::channel(Walls::Down {
+            why: "not read yet".to_owned(),
+        });
         let (hash, hash_seen) = watch::channel(Vec::new());
-        (Watchman { client, settings, walls, hash }, Watching { walls: walls_seen, hash: hash_seen })
+        (
+            Watchman {
+                client,
+                settings,
+                walls,
+                hash,
+            },
+            Watching {
+                walls: walls_seen,
+                hash: hash_seen,
+            },
+        )
     }
 
     /// Looks for ever.
@@ -76,11 +89,16 @@ impl Watchman {
                 return CHECK_WHILE_DOWN;
             }
         };
-        let missing: Vec<&str> =
-            live.iter().filter(|(_, spec)| spec.is_none()).map(|(name, _)| name.as_str()).collect();
+        let missing: Vec<&str> = live
+            .iter()
+            .filter(|(_, spec)| spec.is_none())
+            .map(|(name, _)| name.as_str())
+            .collect();
         let walls = if !missing.is_empty() {
             self.hash.send_replace(Vec::new());
-            Walls::Down { why: format!("missing: {}", missing.join(", ")) }
+            Walls::Down {
+                why: format!("missing: {}", missing.join(", ")),
+            }
         } else {
             match hash(&live) {
                 Ok(found) => {
@@ -92,13 +110,21 @@ impl Watchman {
                     if found == self.settings.hash {
                         Walls::Up
                     } else {
-                        Walls::Down { why: "an admission policy or binding is not what the chart made it".to_owned() }
+                        Walls::Down {
+                            why: "an admission policy or binding is not what the chart made it".to_owned(),
+                        }
                     }
                 }
-                Err(error) => Walls::Down { why: format!("a policy cannot be hashed: {error}") },
+                Err(error) => Walls::Down {
+                    why: format!("a policy cannot be hashed: {error}"),
+                },
             }
         };
-        let wait = if walls == Walls::Up { CHECK_WHILE_UP } else { CHECK_WHILE_DOWN };
+        let wait = if walls == Walls::Up {
+            CHECK_WHILE_UP
+        } else {
+            CHECK_WHILE_DOWN
+        };
         self.walls.send_if_modified(|before| {
             let changed = *before != walls;
             if changed {
@@ -120,8 +146,14 @@ impl Watchman {
     /// Each name and its live spec; `None`: there is no such object.
     async fn read(&self) -> Result<BTreeMap<String, Option<Value>>, kube::Error> {
         let kinds = [
-            (ApiResource::erase::<ValidatingAdmissionPolicy>(&()), &self.settings.policies),
-            (ApiResource::erase::<ValidatingAdmissionPolicyBinding>(&()), &self.settings.bindings),
+            (
+                ApiResource::erase::<ValidatingAdmissionPolicy>(&()),
+                &self.settings.policies,
+            ),
+            (
+                ApiResource::erase::<ValidatingAdmissionPolicyBinding>(&()),
+                &self.settings.bindings,
+            ),
         ];
         let mut live = BTreeMap::new();
         for (resource, names) in kinds {
@@ -165,7 +197,9 @@ mod tests {
         let mut objects = BTreeMap::new();
         let mut settings = None;
         for document in RENDERED.split("\n---\n") {
-            let Ok(object) = serde_saphyr::from_str::<Value>(document) else { continue };
+            let Ok(object) = serde_saphyr::from_str::<Value>(document) else {
+                continue;
+            };
             let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             match object["kind"].as_str().unwrap_or_default() {
                 "ValidatingAdmissionPolicy" => {
@@ -175,7 +209,8 @@ mod tests {
                     objects.insert(format!("validatingadmissionpolicybindings/{name}"), object);
                 }
                 "ConfigMap" if object["data"]["config.yaml"].is_string() => {
-                    let config: Value = serde_saphyr::from_str(object["data"]["config.yaml"].as_str().unwrap()).unwrap();
+                    let config: Value =
+                        serde_saphyr::from_str(object["data"]["config.yaml"].as_str().unwrap()).unwrap();
                     let names = |list: &Value| serde_json::from_value::<Vec<String>>(list.clone()).unwrap();
                     let hash = data_encoding::HEXLOWER
                         .decode(config["walls"]["hash"].as_str().unwrap().as_bytes())
@@ -189,7 +224,10 @@ mod tests {
                 _ => {}
             }
         }
-        Rendered { settings: settings.unwrap(), objects }
+        Rendered {
+            settings: settings.unwrap(),
+            objects,
+        }
     }
 
     type Objects = Arc<Mutex<Option<BTreeMap<String, Value>>>>;
@@ -201,9 +239,17 @@ mod tests {
             let path = request.uri().path().rsplitn(3, '/').take(2).collect::<Vec<_>>();
             let path = format!("{}/{}", path[1], path[0]);
             let (code, answer) = match &*objects.lock().unwrap() {
-                None => (503, json!({"kind": "Status", "status": "Failure", "code": 503, "reason": "away"})),
+                None => (
+                    503,
+                    json!({"kind": "Status", "status": "Failure", "code": 503, "reason": "away"}),
+                ),
                 Some(objects) => objects.get(&path).map_or_else(
-                    || (404, json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound"})),
+                    || {
+                        (
+                            404,
+                            json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound"}),
+                        )
+                    },
                     |object| (200, object.clone()),
                 ),
             };
@@ -236,17 +282,22 @@ mod tests {
         assert_eq!(*watching.walls.borrow(), Walls::Up);
 
         let mut without = objects.clone();
-        without.remove("validatingadmissionpolicybindings/apocryph-tenant-pods-binding").unwrap();
+        without
+            .remove("validatingadmissionpolicybindings/apocryph-tenant-pods-binding")
+            .unwrap();
         *live.lock().unwrap() = Some(without);
         assert_eq!(watchman.look().await, CHECK_WHILE_DOWN);
         assert_eq!(
             *watching.walls.borrow(),
-            Walls::Down { why: "missing: apocryph-tenant-pods-binding".to_owned() }
+            Walls::Down {
+                why: "missing: apocryph-tenant-pods-binding".to_owned()
+            }
         );
 
         let mut changed = objects.clone();
-        changed.get_mut("validatingadmissionpolicies/apocryph-tenant-pods").unwrap()["spec"]["validations"][0]["expression"] =
-            json!("true");
+        changed
+            .get_mut("validatingadmissionpolicies/apocryph-tenant-pods")
+            .unwrap()["spec"]["validations"][0]["expression"] = json!("true");
         *live.lock().unwrap() = Some(changed);
         watchman.look().await;
         assert!(matches!(&*watching.walls.borrow(), Walls::Down { why } if why.contains("not what the chart made it")));

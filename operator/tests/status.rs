@@ -7,6 +7,7 @@
     reason = "a test that panics has told its story"
 )]
 
+#[path = "pods_support/mod.rs"]
 mod support;
 
 use std::sync::Arc;

@@ -25,7 +25,7 @@ use crate::{
     watches::Changes,
 };
 
-#[path = "../../tests/support/fake_api.rs"]
+#[path = "../../tests/pods_support/fake_api.rs"]
 mod fake_api;
 use fake_api::{FakeApi, Fault};
 

@@ -2,8 +2,9 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use apocryph_crd::{ApocryphPod, condition};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::{Api, Client};
+use kube::{Api, Client, runtime::reflector::Store};
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -99,7 +100,13 @@ async fn start(
     client: Client,
     libp2p_metrics: libp2p::metrics::Metrics,
 ) -> Result<Leader, Failure> {
-    let Process { config, gates, metrics, pods_metrics, .. } = process;
+    let Process {
+        config,
+        gates,
+        metrics,
+        pods_metrics,
+        ..
+    } = process;
     let listening = gates.add("listening");
     let (drain, work) = (CancellationToken::new(), CancellationToken::new());
     let mut parts = Parts::new();
@@ -107,7 +114,10 @@ async fn start(
     // Whatever the last leader wrote is read before anything is admitted or decided: its caches may be older than that.
     let (watches, watching) = Watches::start(&client, &work);
     parts.result("the caches", watching.ended());
-    watches.synced().await.map_err(|error| Failure::start("the caches", error))?;
+    watches
+        .synced()
+        .await
+        .map_err(|error| Failure::start("the caches", error))?;
     let (Keys { identity, tag_key }, store) = standby.step_forward();
     let peer_id = identity.peer_id();
 
@@ -115,8 +125,11 @@ async fn start(
     let prices = Pricing::new();
     let events = Events::new(client.clone(), Some(config.pod.name.clone()));
     let (watchman, walls) = Watchman::new(client.clone(), config.walls.clone());
-    let door: Arc<dyn Door> =
-        Arc::new(FrontDoor { cordoned: config.cordoned, walls: walls.walls, prices: prices.clone() });
+    let door: Arc<dyn Door> = Arc::new(FrontDoor {
+        cordoned: config.cordoned,
+        walls: walls.walls,
+        prices: prices.clone(),
+    });
     let gateway = Gateway::new(client.clone(), watches.clone(), &config.pods);
     let pods: Arc<dyn Pods> = gateway.clone();
     let admission = Arc::new(Admission::new(
@@ -153,6 +166,7 @@ async fn start(
         pods_metrics.clone(),
         work.clone(),
     ));
+    let seen = watches.apocryph_pods.clone();
     let sweeper = tokio::spawn(sweep::run(
         client.clone(),
         watches,
@@ -163,16 +177,34 @@ async fn start(
     ));
     parts.forever("the walls", watchman.run());
     parts.forever("the prices", {
-        let (client, namespace, name) = (client.clone(), config.pod.namespace.clone(), config.names.pricing.clone());
+        let (client, namespace, name) = (
+            client.clone(),
+            config.pod.namespace.clone(),
+            config.names.pricing.clone(),
+        );
         let report = Arc::new(PricingEvents(events));
         let prices = prices.clone();
         async move { pricing::watch::follow(client, &namespace, &name, prices, report).await }
     });
-    parts.forever("the image id", own_image(client.clone(), config.pod.namespace.clone(), config.pod.name.clone(), image));
-    parts.forever("the gauges", gauges(metrics.clone(), door, capacity));
+    parts.forever(
+        "the image id",
+        own_image(
+            client.clone(),
+            config.pod.namespace.clone(),
+            config.pod.name.clone(),
+            image,
+        ),
+    );
+    parts.forever("the gauges", gauges(metrics.clone(), door, capacity, seen));
     let (announced, external) = watch::channel(Vec::new());
-    parts.forever("the announced addresses", announce::follow(client.clone(), config.announce.clone(), announced));
-    parts.forever("the published addresses", announce::publish(store, peer_id, external.clone()));
+    parts.forever(
+        "the announced addresses",
+        announce::follow(client.clone(), config.announce.clone(), announced),
+    );
+    parts.forever(
+        "the published addresses",
+        announce::publish(store, peer_id, external.clone()),
+    );
 
     let provider = peer_id.to_base58();
     let environment = Environment::new(session::Settings::default(), metrics.clone(), drain.clone());
@@ -182,27 +214,55 @@ async fn start(
             offering: offering.clone(),
         }))
         .with(Arc::new(ProvisioningCapacity(offering)))
-        .with(Arc::new(ProvisionPod { admission: admission.clone(), pods: pods.clone(), provider: provider.clone() }))
+        .with(Arc::new(ProvisionPod {
+            admission: admission.clone(),
+            pods: pods.clone(),
+            provider: provider.clone(),
+        }))
         .with(Arc::new(ManagePod { pods, provider }));
-    let mut net = swarm::start(Net { identity, settings: config.net.clone(), router, external, libp2p_metrics })
-        .map_err(|error| Failure::start("the network", error))?;
+    let mut net = swarm::start(Net {
+        identity,
+        settings: config.net.clone(),
+        router,
+        external,
+        libp2p_metrics,
+    })
+    .map_err(|error| Failure::start("the network", error))?;
     // Err: it has ended, and `run` says why.
     let _ends = net.listening.wait_for(|addresses| !addresses.is_empty()).await;
-    until_answered("putting the leader's label on", |_| true, || {
-        announce::step_forward(&client, &config.pod.namespace, &config.pod.name)
-    })
+    until_answered(
+        "putting the leader's label on",
+        |_| true,
+        || announce::step_forward(&client, &config.pod.namespace, &config.pod.name),
+    )
     .await
     .map_err(|error| Failure::start("the leader", error))?;
     listening.open();
     tracing::info!(%peer_id, "publishers may come");
-    Ok(Leader { parts, net: net.task, controller, sweeper, admission, drain, work })
+    Ok(Leader {
+        parts,
+        net: net.task,
+        controller,
+        sweeper,
+        admission,
+        drain,
+        work,
+    })
 }
 
 impl Leader {
     /// Streams first, to their final message; then what they had begun to write; then the controller. Nothing is written
     /// after that.
     async fn go_down(self) -> Drained {
-        let Leader { parts, net, controller, sweeper, admission, drain, work } = self;
+        let Leader {
+            parts,
+            net,
+            controller,
+            sweeper,
+            admission,
+            drain,
+            work,
+        } = self;
         drain.cancel();
         match net.await {
             Ok(Ok(())) => {}
@@ -218,7 +278,11 @@ impl Leader {
         .await;
         // What is left only reads, or writes Events and the addresses.
         drop(parts);
-        if written && reconciled { Drained::Clean } else { Drained::Unfinished }
+        if written && reconciled {
+            Drained::Clean
+        } else {
+            Drained::Unfinished
+        }
     }
 }
 
@@ -236,8 +300,14 @@ async fn own_image(client: Client, namespace: String, pod: String, image: watch:
     loop {
         match pods.get(&pod).await {
             Ok(pod) => {
-                let statuses = pod.status.and_then(|status| status.container_statuses).unwrap_or_default();
-                let own = statuses.into_iter().find(|status| status.name == CONTAINER).map(|status| status.image_id);
+                let statuses = pod
+                    .status
+                    .and_then(|status| status.container_statuses)
+                    .unwrap_or_default();
+                let own = statuses
+                    .into_iter()
+                    .find(|status| status.name == CONTAINER)
+                    .map(|status| status.image_id);
                 if let Some(id) = own.filter(|id| !id.is_empty()) {
                     image.send_replace(id);
                     return std::future::pending().await;
@@ -249,8 +319,19 @@ async fn own_image(client: Client, namespace: String, pod: String, image: watch:
     }
 }
 
-async fn gauges(metrics: Metrics, door: Arc<dyn Door>, capacity: Arc<dyn Capacity>) {
+async fn gauges(metrics: Metrics, door: Arc<dyn Door>, capacity: Arc<dyn Capacity>, seen: Store<ApocryphPod>) {
     loop {
+        let mut phases = PHASES.map(|phase| (phase, 0));
+        for pod in seen.state() {
+            let of = phase(&pod);
+            phases
+                .iter_mut()
+                .filter(|(phase, _)| *phase == of)
+                .for_each(|(_, count)| *count += 1);
+        }
+        for (phase, count) in phases {
+            metrics.pods(phase, count);
+        }
         metrics.accepting(door.accepting().is_ok());
         let report = capacity.report();
         metrics.capacity_free("cpu", report.free.cpu_millis);
@@ -258,6 +339,27 @@ async fn gauges(metrics: Metrics, door: Arc<dyn Door>, capacity: Arc<dyn Capacit
         metrics.capacity_free("ephemeral-storage", report.free.ephemeral_storage);
         metrics.capacity_free("storage", report.storage.unwrap_or(0));
         sleep(GAUGES).await;
+    }
+}
+
+const PHASES: [&str; 4] = ["starting", "running", "ending", "ended"];
+
+fn phase(pod: &ApocryphPod) -> &'static str {
+    let conditions = pod
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    let holds = |kind: &str| {
+        conditions
+            .iter()
+            .any(|condition| condition.type_ == kind && condition.status == "True")
+    };
+    match &pod.spec.end {
+        Some(_) if holds(condition::ENDED) => "ended",
+        Some(_) => "ending",
+        None if holds(condition::READY) => "running",
+        None => "starting",
     }
 }
 
@@ -274,12 +376,22 @@ impl PricingEvents {
 
 impl pricing::watch::Report for PricingEvents {
     fn rejected(&self, config_map: &ConfigMap, error: &PricingError) {
-        self.tell(config_map, "PricesRefused", format!("{error}. The last good prices stay in force."), true);
+        self.tell(
+            config_map,
+            "PricesRefused",
+            format!("{error}. The last good prices stay in force."),
+            true,
+        );
     }
 
     fn accepted(&self, config_map: &ConfigMap, applied: Applied) {
         match applied {
-            Applied::Changed => self.tell(config_map, "PricesInForce", "The prices are in force.".to_owned(), false),
+            Applied::Changed => self.tell(
+                config_map,
+                "PricesInForce",
+                "The prices are in force.".to_owned(),
+                false,
+            ),
             Applied::Nothing => {
                 let message = "There is no price table in it; without one nothing is accepted.".to_owned();
                 self.tell(config_map, "NoPriceTable", message, false);

@@ -33,7 +33,10 @@ impl Standby {
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
-        Failure::Part { part: "the caches", reason }
+        Failure::Part {
+            part: "the caches",
+            reason,
+        }
     }
 
     /// The caches have done their part: the leader reads everything anew.
@@ -53,23 +56,37 @@ pub async fn start(process: &Process, client: Client) -> Result<Standby, Failure
 
     let (namespace, pod) = (&config.pod.namespace, &config.pod.name);
     // Before it is Ready: the Service must not select a process that only led in an earlier life.
-    until_answered("taking the leader's label off", |_| true, || announce::step_back(&client, namespace, pod))
-        .await
-        .map_err(|error| Failure::start("the standby", error))?;
+    until_answered(
+        "taking the leader's label off",
+        |_| true,
+        || announce::step_back(&client, namespace, pod),
+    )
+    .await
+    .map_err(|error| Failure::start("the standby", error))?;
     let store = IdentityStore::new(client.clone(), namespace, &config.names.identity, &config.names.peer);
-    let keys = until_answered("the identity", |error: &crate::identity_store::Error| error.passes(), || {
-        store.load_or_create()
-    })
+    let keys = until_answered(
+        "the identity",
+        |error: &crate::identity_store::Error| error.passes(),
+        || store.load_or_create(),
+    )
     .await?;
     tracing::info!(peer_id = %keys.identity.peer_id(), "identity");
     identity.open();
 
     let stop_watching = CancellationToken::new();
     let (watches, tasks) = Watches::start(&client, &stop_watching);
-    watches.synced().await.map_err(|error| Failure::start("the caches", error))?;
+    watches
+        .synced()
+        .await
+        .map_err(|error| Failure::start("the caches", error))?;
     caches.open();
     tracing::info!("ready as a standby");
-    Ok(Standby { keys, store, watching: tokio::spawn(tasks.ended()), stop_watching })
+    Ok(Standby {
+        keys,
+        store,
+        watching: tokio::spawn(tasks.ended()),
+        stop_watching,
+    })
 }
 
 /// Waits until the resource is served.
@@ -92,5 +109,8 @@ async fn served(client: &Client, crd: &str) {
 
 fn established(crd: &CustomResourceDefinition) -> bool {
     let conditions = crd.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| condition.type_ == "Established" && condition.status == "True")
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Established" && condition.status == "True")
 }

@@ -26,8 +26,6 @@ pub struct Metrics {
     streams_reset: Family<LimitLabels, Counter>,
     connections_denied: Family<LimitLabels, Counter>,
     accept_duration: Histogram,
-    reconciles: Family<OutcomeLabels, Counter>,
-    reconcile_duration: Histogram,
     pods: Family<PhaseLabels, Gauge>,
     capacity_free: Family<ResourceLabels, Gauge>,
     accepting: Gauge,
@@ -52,11 +50,6 @@ struct LimitLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabels {
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PhaseLabels {
     phase: &'static str,
 }
@@ -76,8 +69,6 @@ impl Metrics {
             streams_reset: Family::default(),
             connections_denied: Family::default(),
             accept_duration: duration(),
-            reconciles: Family::default(),
-            reconcile_duration: duration(),
             pods: Family::default(),
             capacity_free: Family::default(),
             accepting: Gauge::default(),
@@ -91,8 +82,6 @@ impl Metrics {
             streams_reset,
             connections_denied,
             accept_duration,
-            reconciles,
-            reconcile_duration,
             pods,
             capacity_free,
             accepting,
@@ -132,13 +121,6 @@ impl Metrics {
             "Time from a provision request that was read to its accepted",
             Unit::Seconds,
             accept_duration,
-        );
-        ours.register("reconcile", "Reconciles of an ApocryphPod, by outcome", reconciles);
-        ours.register_with_unit(
-            "reconcile_duration",
-            "Time of one reconcile",
-            Unit::Seconds,
-            reconcile_duration,
         );
         ours.register("pods", "ApocryphPods, by phase", pods);
         ours.register(
@@ -204,12 +186,6 @@ impl Metrics {
     /// From the request read to `accepted` written.
     pub fn accepted_after(&self, time: Duration) {
         self.accept_duration.observe(time.as_secs_f64());
-    }
-
-    /// One reconcile has ended; `outcome` is one word of a closed set.
-    pub fn reconciled(&self, outcome: &'static str, time: Duration) {
-        self.reconciles.get_or_create(&OutcomeLabels { outcome }).inc();
-        self.reconcile_duration.observe(time.as_secs_f64());
     }
 
     /// How many ApocryphPods are in that phase now.

@@ -40,7 +40,8 @@ const CLOSED_V4: [(Ipv4Addr, u8); 11] = [
 /// address; unique local, link-local, the old site-local, multicast.
 const CLOSED_V6: [(Ipv6Addr, u8); 10] = [
     (Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 0), 96),
-    (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96),
+    // One bit wider than the IPv4-mapped ::ffff:0:0/96, which the API server reads as IPv4 and refuses inside ::/0.
+    (Ipv6Addr::new(0, 0, 0, 0, 0, 0xfffe, 0, 0), 95),
     (Ipv6Addr::new(0, 0, 0, 0, 0xffff, 0, 0, 0), 96),
     (Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 48),
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32),
