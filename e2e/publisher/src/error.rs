@@ -187,6 +187,8 @@ pub enum Error {
     Timeout {
         after: Duration,
         waiting_for: String,
+        /// There was a connection.
+        reached: bool,
         last: Option<Box<Status>>,
     },
     #[error("{message}")]
@@ -310,6 +312,7 @@ impl Error {
             }
             Error::Ended(ended) => ended.remedy.clone(),
             Error::Timeout { last: Some(status), .. } if !status.remedy.is_empty() => status.remedy.clone(),
+            Error::Timeout { reached: false, .. } => NetError::Unreachable(String::new()).remedy().to_owned(),
             Error::Timeout { .. } => "Give more time with --timeout, or see where it stands with `apocryph watch POD`.".into(),
             Error::Usage { remedy, .. } | Error::Interrupted { remedy } => remedy.clone(),
             Error::Refused(_) | Error::Sign(_) | Error::Output(_) => String::new(),
@@ -336,6 +339,7 @@ impl Error {
             Error::Ended(ended) if ended.already => Exit::Conflict,
             Error::Ended(_) => Exit::Ended,
             Error::Timeout { last: Some(status), .. } if status.in_trouble() => Exit::Trouble,
+            Error::Timeout { reached: false, .. } => Exit::Unreachable,
             Error::Timeout { .. } => Exit::Unavailable,
             Error::Interrupted { .. } => Exit::Interrupted,
         }
@@ -401,6 +405,7 @@ mod tests {
         let timeout = |last| Error::Timeout {
             after: Duration::from_secs(1),
             waiting_for: String::new(),
+            reached: true,
             last,
         };
         let image = || Box::new(status(Phase::Pulling, Code::ImageNotFound));
@@ -420,6 +425,15 @@ mod tests {
             (timeout(Some(image())), 9),
             (timeout(Some(Box::new(status(Phase::Pulling, Code::PullingImage)))), 7),
             (timeout(None), 7),
+            (
+                Error::Timeout {
+                    after: Duration::ZERO,
+                    waiting_for: String::new(),
+                    reached: false,
+                    last: None,
+                },
+                11,
+            ),
             (Error::from(ended(Code::StartTimeout, false)), 10),
             (Error::from(ended(Code::StartTimeout, true)), 6),
             (Error::Interrupted { remedy: String::new() }, 130),

@@ -333,6 +333,7 @@ impl Course {
         Error::Timeout {
             after: self.started.elapsed(),
             waiting_for,
+            reached: self.connected,
             last: self.last.take(),
         }
     }
