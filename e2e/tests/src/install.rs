@@ -18,7 +18,7 @@ use crate::{
 pub const RELEASE: &str = "apocryph-provider";
 pub const NAMESPACE: &str = "apocryph-system";
 /// Made by the operator: peer id and addresses.
-pub const PEER_CONFIG: &str = "apocryph-provider-identity";
+pub const PEER_CONFIG: &str = "apocryph-provider-peer";
 
 /// The admin's prices; helm keeps it.
 pub const PRICING: &str = "apocryph-provider-pricing";
@@ -123,7 +123,7 @@ pub async fn provider(admin: &Client) -> Result<Provider> {
 pub async fn accepting(provider: &Provider) -> Result<()> {
     within("the provider accepts pods", async {
         let mut tick = tokio::time::interval(Duration::from_millis(200));
-        let mut last = String::new();
+        let mut last;
         let end = tokio::time::Instant::now() + PATIENCE;
         loop {
             tick.tick().await;
