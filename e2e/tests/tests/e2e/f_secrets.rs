@@ -29,7 +29,7 @@ async fn a_secret_value_is_in_two_secrets_and_nowhere_else() -> Result<()> {
             .args(args)
             .env("APOCRYPH_PROVIDER", provider.to_string())
             .env("APOCRYPH_KEY_FILE", folder.join("key"))
-            .env("XDG_STATE_HOME", folder.join("state")))
+            .env("APOCRYPH_STATE_DIR", folder.join("state")))
     };
     command(&["key", "new"])?;
     let printed = command(&["deploy", &manifest.to_string_lossy(), "--allow-unattested", "--output", "json"])?;
