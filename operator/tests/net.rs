@@ -1,4 +1,5 @@
 //! Swarms in this process, over TCP and QUIC: who is served, who is told no, and what is left of it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -23,7 +23,7 @@ pub enum Error {
     #[error(
         "the identity key belongs to peer {found}, not to {expected}; restore the key of {expected} or rotate on purpose"
     )]
-    OtherPeer { expected: PeerId, found: PeerId },
+    OtherPeer { expected: String, found: String },
 }
 
 impl Identity {
@@ -45,7 +45,10 @@ impl Identity {
         }
         let identity = Identity { keypair };
         match (expected, identity.peer_id()) {
-            (Some(expected), found) if expected != found => Err(Error::OtherPeer { expected, found }),
+            (Some(expected), found) if expected != found => Err(Error::OtherPeer {
+                expected: expected.to_base58(),
+                found: found.to_base58(),
+            }),
             _ => Ok(identity),
         }
     }
@@ -84,7 +87,7 @@ mod tests {
         let other = Identity::generate().peer_id();
         assert!(matches!(
             Identity::from_bytes(&bytes, Some(other)),
-            Err(Error::OtherPeer { expected, found }) if expected == other && found == identity.peer_id()
+            Err(Error::OtherPeer { expected, found }) if expected == other.to_base58() && found == identity.peer_id().to_base58()
         ));
     }
 

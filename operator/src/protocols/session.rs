@@ -121,11 +121,15 @@ pub trait Exchange: Send + Sync + 'static {
 pub type Exchanged = Result<Infallible, Ended>;
 
 /// The session has ended, well or not; nothing more can be said on it. Already logged and counted.
+///
+/// Made by sessions alone.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Ended {
-    pub outcome: Outcome,
-    /// Nobody else makes one.
-    seal: (),
+pub struct Ended(Outcome);
+
+impl Ended {
+    pub fn outcome(&self) -> Outcome {
+        self.0
+    }
 }
 
 /// How a session ended: the label `code` of `apocryph_requests_total`.
@@ -264,8 +268,8 @@ impl<R: Replies> Session<R> {
                 Err(unread) => unread,
             },
             () = gone.cancelled() => Unread::Silent(Outcome::PeerGone),
-            () = drain.cancelled() => Unread::Refused(shutting_down()),
-            () = sleep_until(deadline) => Unread::Refused(
+            () = drain.cancelled() => Unread::no(shutting_down()),
+            () = sleep_until(deadline) => Unread::no(
                 Refusal::new(
                     Code::RequestTimeout,
                     format!(
@@ -277,7 +281,7 @@ impl<R: Replies> Session<R> {
             ),
         };
         Err(match unread {
-            Unread::Refused(refusal) => self.say_no(refusal).await,
+            Unread::Refused(refusal) => self.say_no(*refusal).await,
             Unread::Silent(outcome) => self.end(outcome),
         })
     }
@@ -305,10 +309,7 @@ impl<R: Replies> Session<R> {
                 Ok(Some(request)) => return Ok(request),
                 Ok(None) => {}
                 Err(too_large @ codec::Error::TooLarge { .. }) => {
-                    return Err(Unread::Refused(Refusal::new(
-                        Code::RequestTooLarge,
-                        too_large.to_string(),
-                    )));
+                    return Err(Unread::no(Refusal::new(Code::RequestTooLarge, too_large.to_string())));
                 }
                 Err(error) => return Err(malformed(error.to_string())),
             }
@@ -321,7 +322,7 @@ impl<R: Replies> Session<R> {
             .ok()
             .and_then(|count| self.environment.budget.clone().try_acquire_many_owned(count).ok());
         match (share, &mut self.bytes) {
-            (None, _) => Err(Unread::Refused(
+            (None, _) => Err(Unread::no(
                 Refusal::new(Code::Busy, "too many requests are being read").retry_after(BUSY_RETRY_AFTER),
             )),
             (Some(share), Some(bytes)) => {
@@ -438,7 +439,7 @@ impl<R: Replies> Session<R> {
         self.bytes = None;
         if std::mem::replace(&mut self.ended, true) {
             // Used after its end: counted once.
-            return Ended { outcome, seal: () };
+            return Ended(outcome);
         }
         self.environment.metrics.request(self.protocol, outcome.as_str());
         let ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -448,7 +449,7 @@ impl<R: Replies> Session<R> {
             }
             _ => tracing::info!(outcome = outcome.as_str(), ms, "exchange ended"),
         }
-        Ended { outcome, seal: () }
+        Ended(outcome)
     }
 }
 
@@ -477,12 +478,18 @@ async fn more(io: &mut Option<Box<dyn Duplex>>) -> io::Result<usize> {
 
 /// Why there is no request.
 enum Unread {
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     Silent(Outcome),
 }
 
+impl Unread {
+    fn no(refusal: Refusal) -> Unread {
+        Unread::Refused(Box::new(refusal))
+    }
+}
+
 fn malformed(why: impl Into<String>) -> Unread {
-    Unread::Refused(
+    Unread::no(
         Refusal::new(Code::Malformed, why)
             .remedy("send one protobuf message with its length before it, as an unsigned varint"),
     )

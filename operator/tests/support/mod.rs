@@ -1,6 +1,11 @@
 //! What the tests share: a provider's network side in this process, a client that opens streams and sends any bytes, and a
 //! session over memory. Each test file uses a part of it.
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed"
+)]
 
 pub mod client;
 pub mod exchanges;
