@@ -107,7 +107,10 @@ fn walk(built: &Value, live: &Value, at: &At<'_>, finding: &mut Finding) {
             }
         }
         (Value::Array(built), Value::Array(live)) => {
-            if live.len() > built.len() {
+            let (want, have) = (identities(built), identities(live));
+            let foreign = live.len() > built.len() || have.iter().any(|one| !want.contains(one));
+            if foreign || (live.len() == built.len() && want != have) {
+                // Items that are keyed on the server, ports for one, would stay beside ours, or in their order.
                 finding.added.get_or_insert_with(|| at.path.to_owned());
             } else if live.len() < built.len() {
                 finding.built.get_or_insert_with(|| at.path.to_owned());
@@ -129,6 +132,14 @@ fn walk(built: &Value, live: &Value, at: &At<'_>, finding: &mut Finding) {
             finding.built.get_or_insert_with(|| at.path.to_owned());
         }
     }
+}
+
+/// What tells the items of a list apart: the first of these that they have. Empty: they are not keyed.
+fn identities(list: &[Value]) -> Vec<&Value> {
+    const KEYS: [&str; 5] = ["port", "containerPort", "mountPath", "name", "ip"];
+    list.iter()
+        .filter_map(|item| KEYS.iter().find_map(|key| item.get(key)))
+        .collect()
 }
 
 fn exact(path: &str, key: &str) -> bool {
@@ -235,6 +246,17 @@ mod tests {
             .as_array_mut()
             .unwrap()
             .push(json!({"port": 22, "targetPort": 22, "protocol": "TCP"}));
+        let Difference::Added { path, patch } = compare(&service(), &live) else {
+            panic!()
+        };
+        assert_eq!(path, "/spec/ports");
+        assert_eq!(patch["spec"]["ports"], service()["spec"]["ports"]);
+    }
+
+    #[test]
+    fn another_port_in_place_of_ours_is_taken_out_by_replacing_the_list() {
+        let mut live = service();
+        live["spec"]["ports"][0]["port"] = json!(99);
         let Difference::Added { path, patch } = compare(&service(), &live) else {
             panic!()
         };

@@ -60,11 +60,14 @@ pub(super) async fn put_status(
         && before.as_deref() != Some(ready.reason.as_str())
     {
         let code = Code::parse(&ready.reason).unwrap_or(Code::Preparing);
-        tracing::info!(pod = %name, code = %code, "{}", ready.message);
-        context
-            .events
-            .of_pod(&answer, code, &ready.message, is_warning(code))
-            .await;
+        // While a pod is ending its Ready condition still carries what was in its way.
+        let message = if code == Code::Ending {
+            "The end is being carried out."
+        } else {
+            ready.message.as_str()
+        };
+        tracing::info!(pod = %name, code = %code, "{message}");
+        context.events.of_pod(&answer, code, message, is_warning(code)).await;
     }
     Ok(Arc::new(answer))
 }

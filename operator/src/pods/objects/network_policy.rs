@@ -36,12 +36,11 @@ const CLOSED_V4: [(Ipv4Addr, u8); 11] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// Unspecified, loopback and IPv4-compatible; IPv4-mapped and -translated; local NAT64, Teredo and 6to4, which lead to any IPv4
-/// address; unique local, link-local, the old site-local, multicast.
-const CLOSED_V6: [(Ipv6Addr, u8); 10] = [
+/// Unspecified, loopback and IPv4-compatible; IPv4-translated; local NAT64, Teredo and 6to4, which lead to any IPv4 address;
+/// unique local, link-local, the old site-local, multicast. IPv4-mapped addresses are not seen on the wire, and the API server
+/// refuses them here.
+const CLOSED_V6: [(Ipv6Addr, u8); 9] = [
     (Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 0), 96),
-    // One bit wider than the IPv4-mapped ::ffff:0:0/96, which the API server reads as IPv4 and refuses inside ::/0.
-    (Ipv6Addr::new(0, 0, 0, 0, 0, 0xfffe, 0, 0), 95),
     (Ipv6Addr::new(0, 0, 0, 0, 0xffff, 0, 0, 0), 96),
     (Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 48),
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32),

@@ -1,6 +1,6 @@
 //! Conditions through one setter.
 
-use apocryph_crd::ApocryphPodStatus;
+use apocryph_crd::{ApocryphPodStatus, MESSAGE_MAX, clip};
 use apocryph_proto::outcome::Code;
 use k8s_openapi::{
     api::core::v1::Pod,
@@ -15,13 +15,10 @@ pub struct At {
     pub now: Timestamp,
 }
 
-/// Longest message that Kubernetes gives a condition.
-const MESSAGE_MAX: usize = 32_768;
-
 /// Sets one condition. The transition time changes with the status or the reason alone.
 pub fn set(conditions: &mut Vec<Condition>, type_: &str, status: bool, reason: Code, message: &str, at: At) {
     let status = if status { "True" } else { "False" };
-    let message: String = message.chars().take(MESSAGE_MAX).collect();
+    let message = clip(message, MESSAGE_MAX);
     match conditions.iter_mut().find(|condition| condition.type_ == type_) {
         Some(there) => {
             // The reason is what a publisher is told: "since" speaks of it.
