@@ -29,7 +29,10 @@ struct Scene {
 /// A server whose requests have to be there soon, and a peer of it.
 async fn scene(transport: &str) -> Scene {
     let (held, gate) = Held::new();
-    let session = session::Settings { request_deadline: Duration::from_millis(300), ..Default::default() };
+    let session = session::Settings {
+        request_deadline: Duration::from_millis(300),
+        ..Default::default()
+    };
     let server = Server::start(&[transport], Settings::default(), session, vec![Arc::new(held)]).await;
     let client = Client::connected(&server.addresses[0]).await;
     Scene { server, client, gate }
@@ -64,7 +67,10 @@ async fn hostile(transport: &str) {
     // Half-open: a stream on which nothing is ever said.
     let mut silent = client.open(peer, Held::PROTOCOL).await.unwrap();
     silent.flush().await.unwrap();
-    assert_eq!(verdict(&within("half-open", all(&mut silent)).await).as_deref(), Some("request_timeout"));
+    assert_eq!(
+        verdict(&within("half-open", all(&mut silent)).await).as_deref(),
+        Some("request_timeout")
+    );
 
     // One byte at a time, for ever.
     let (mut from, mut to) = client.open(peer, Held::PROTOCOL).await.unwrap().split();
@@ -87,11 +93,16 @@ async fn hostile(transport: &str) {
     // Opened and closed without a byte: nobody to answer, but counted.
     let mut shy = client.open(peer, Held::PROTOCOL).await.unwrap();
     shy.close().await.unwrap();
-    eventually("the shy one is counted", || server.metrics.requests(Held::PROTOCOL, "no_request") == 1).await;
+    eventually("the shy one is counted", || {
+        server.metrics.requests(Held::PROTOCOL, "no_request") == 1
+    })
+    .await;
 
     gate.send(true).unwrap();
     bystander.close().await.unwrap();
-    let last: PodReply = within("the bystander", next(&mut bystander, &mut buffer)).await.unwrap();
+    let last: PodReply = within("the bystander", next(&mut bystander, &mut buffer))
+        .await
+        .unwrap();
     assert_eq!(verdict(&[last]).as_deref(), Some("running"));
     assert_eq!(client.connections_closed(), 0);
     for (expected, count) in [("malformed", 4), ("request_too_large", 2), ("request_timeout", 2)] {

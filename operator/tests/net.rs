@@ -36,26 +36,36 @@ async fn burst(transport: &str, settings: Settings, held: usize) -> BTreeMap<Str
     let (exchange, gate) = Held::new();
     let server = start(&[transport], settings, vec![Arc::new(exchange)]).await;
     let (address, peer) = (server.addresses[0].clone(), server.peer);
-    let clients: Vec<Arc<Client>> =
-        join_all((0..PEERS).map(|_| Client::connected(&address))).await.into_iter().map(Arc::new).collect();
+    let clients: Vec<Arc<Client>> = join_all((0..PEERS).map(|_| Client::connected(&address)))
+        .await
+        .into_iter()
+        .map(Arc::new)
+        .collect();
     let barrier = Arc::new(Barrier::new(PEERS * STREAMS));
     let (answered, count) = watch::channel(0);
-    let calls = clients.iter().flat_map(|client| std::iter::repeat_n(client, STREAMS)).map(|client| {
-        let (client, barrier, answered) = (client.clone(), barrier.clone(), answered.clone());
-        tokio::spawn(async move {
-            barrier.wait().await;
-            let replies: Vec<PodReply> = client.call(peer, Held::PROTOCOL, request()).await;
-            answered.send_modify(|count| *count += 1);
-            verdict(&replies)
-        })
-    });
+    let calls = clients
+        .iter()
+        .flat_map(|client| std::iter::repeat_n(client, STREAMS))
+        .map(|client| {
+            let (client, barrier, answered) = (client.clone(), barrier.clone(), answered.clone());
+            tokio::spawn(async move {
+                barrier.wait().await;
+                let replies: Vec<PodReply> = client.call(peer, Held::PROTOCOL, request()).await;
+                answered.send_modify(|count| *count += 1);
+                verdict(&replies)
+            })
+        });
     let calls: Vec<_> = calls.collect();
     let mut count = count;
-    within("refusals", count.wait_for(|count| *count >= PEERS * STREAMS - held)).await.unwrap();
+    within("refusals", count.wait_for(|count| *count >= PEERS * STREAMS - held))
+        .await
+        .unwrap();
     gate.send(true).unwrap();
     let mut verdicts = BTreeMap::new();
     for call in calls {
-        *verdicts.entry(call.await.unwrap().unwrap_or("none".to_owned())).or_default() += 1;
+        *verdicts
+            .entry(call.await.unwrap().unwrap_or("none".to_owned()))
+            .or_default() += 1;
     }
     for client in &clients {
         assert_eq!(client.connections_closed(), 0);
@@ -68,7 +78,10 @@ async fn bursts(transport: &str) {
     let mut roomy = Settings::default();
     roomy.streams.per_address = PEERS * STREAMS;
     let all = PEERS * STREAMS;
-    assert_eq!(burst(transport, roomy, all).await, BTreeMap::from([("running".to_owned(), all)]));
+    assert_eq!(
+        burst(transport, roomy, all).await,
+        BTreeMap::from([("running".to_owned(), all)])
+    );
 
     let mut tight = Settings::default();
     tight.streams.per_address = 50;
@@ -103,7 +116,10 @@ async fn first_code(stream: &mut Stream) -> Option<String> {
 async fn more_streams_than_permits_and_refuser(transport: &str) {
     let (exchange, gate) = Held::new();
     // The refuser's slots stay taken until this test lets go.
-    let settings = Settings { refuse_deadline: Duration::from_secs(600), ..Settings::default() };
+    let settings = Settings {
+        refuse_deadline: Duration::from_secs(600),
+        ..Settings::default()
+    };
     let limits = settings.streams;
     let server = start(&[transport], settings, vec![Arc::new(exchange)]).await;
     let client = Client::connected(&server.addresses[0]).await;
@@ -156,10 +172,6 @@ async fn a_drain_gives_every_stream_its_last_word_and_takes_no_new_one() {
     let (_status, statuses) = watch::channel("running");
     let handlers: Vec<Arc<dyn Handler>> = vec![Arc::new(held), Arc::new(Watched { statuses })];
     let server = start(&[TCP, QUIC], Settings::default(), handlers).await;
-    for address in &server.addresses {
-        let client = Client::connected(address).await;
-        drop(client);
-    }
     let client = Client::connected(&server.addresses[0]).await;
     let over_quic = Client::connected(&server.addresses[1]).await;
 
@@ -173,8 +185,18 @@ async fn a_drain_gives_every_stream_its_last_word_and_takes_no_new_one() {
     assert_eq!(first_code(&mut deciding).await.as_deref(), Some("accepted"));
 
     server.drain.cancel();
-    for stream in [&mut watching, &mut unread] {
-        assert_eq!(verdict(&within("the last word", all(stream)).await).as_deref(), Some("shutting_down"));
+    for address in &server.addresses {
+        assert!(
+            Client::new().dial(address).await.is_err(),
+            "a new connection to {address}"
+        );
+    }
+    for (what, stream) in [("watching", &mut watching), ("unread", &mut unread)] {
+        assert_eq!(
+            verdict(&within(what, all(stream)).await).as_deref(),
+            Some("shutting_down"),
+            "{what}"
+        );
         stream.close().await.unwrap();
     }
     // What is being decided is decided; a stream opened meanwhile is answered.
@@ -182,16 +204,20 @@ async fn a_drain_gives_every_stream_its_last_word_and_takes_no_new_one() {
     assert_eq!(verdict(&late).as_deref(), Some("shutting_down"));
     gate.send(true).unwrap();
     deciding.close().await.unwrap();
-    assert_eq!(verdict(&within("the decision", all(&mut deciding)).await).as_deref(), Some("running"));
-    let address = server.addresses[0].clone();
+    assert_eq!(
+        verdict(&within("the decision", all(&mut deciding)).await).as_deref(),
+        Some("running")
+    );
     server.stop().await.unwrap();
-    assert!(Client::new().dial(&address).await.is_err(), "nobody listens any more");
 }
 
 #[tokio::test]
 async fn a_stream_that_does_not_end_is_cut_off_at_the_drain_deadline() {
     let (exchange, _gate) = Held::new();
-    let settings = Settings { drain_deadline: Duration::from_millis(50), ..Settings::default() };
+    let settings = Settings {
+        drain_deadline: Duration::from_millis(50),
+        ..Settings::default()
+    };
     let server = start(&[TCP], settings, vec![Arc::new(exchange)]).await;
     let client = Client::connected(&server.addresses[0]).await;
     let mut stream = ask(&client, &server).await;
@@ -212,7 +238,9 @@ async fn nothing_is_remembered_of_peers_that_left() {
     let server = start(&[TCP, QUIC], settings, vec![Arc::new(exchange)]).await;
     for address in &server.addresses {
         let clients = join_all((0..30).map(|_| Client::connected(address))).await;
-        let calls = clients.iter().map(|client| client.call::<PodReply>(server.peer, Held::PROTOCOL, request()));
+        let calls = clients
+            .iter()
+            .map(|client| client.call::<PodReply>(server.peer, Held::PROTOCOL, request()));
         for replies in join_all(calls).await {
             assert_eq!(verdict(&replies).as_deref(), Some("running"));
         }
@@ -246,8 +274,15 @@ async fn noise_on_the_socket_harms_nobody() {
         _ => None,
     });
     let mut sockets = Vec::new();
-    for bytes in [&b""[..], &[0xff; 4096], b"\x13/multistream/1.0.0\n\x07/noise\n", b"GET / HTTP/1.1\r\n\r\n"] {
-        let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", port.unwrap())).await.unwrap();
+    for bytes in [
+        &b""[..],
+        &[0xff; 4096],
+        b"\x13/multistream/1.0.0\n\x07/noise\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+    ] {
+        let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", port.unwrap()))
+            .await
+            .unwrap();
         // The provider may have hung up already.
         let _hung_up = tokio::io::AsyncWriteExt::write_all(&mut socket, bytes).await;
         sockets.push(socket);
@@ -260,14 +295,23 @@ async fn noise_on_the_socket_harms_nobody() {
 #[tokio::test]
 async fn only_announced_addresses_are_told_and_a_change_is_told_to_whoever_comes_next() {
     let server = start(&[TCP], Settings::default(), vec![]).await;
-    for announced in [vec!["/ip4/203.0.113.7/tcp/30401"], vec!["/ip4/203.0.113.8/tcp/30401", "/dns4/example.org/tcp/1"]] {
+    for announced in [
+        vec!["/ip4/203.0.113.7/tcp/30401"],
+        vec!["/ip4/203.0.113.8/tcp/30401", "/dns4/example.org/tcp/1"],
+    ] {
         let announced: Vec<Multiaddr> = announced.iter().map(|text| text.parse().unwrap()).collect();
         server.external.send(announced.clone()).unwrap();
         // The loop takes the change before it identifies itself to a connection that comes after it: tried until it shows.
         within("identify", async {
             loop {
                 let mut client = Client::connected(&server.addresses[0]).await;
-                let identified = client.identified.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+                let identified = client
+                    .identified
+                    .wait_for(Option::is_some)
+                    .await
+                    .unwrap()
+                    .clone()
+                    .unwrap();
                 assert_eq!(identified.0, AGENT);
                 let mut told = identified.1;
                 let mut wanted = announced.clone();
@@ -281,13 +325,21 @@ async fn only_announced_addresses_are_told_and_a_change_is_told_to_whoever_comes
         })
         .await;
     }
-    assert!(!server.exposition().contains("local_observed_addresses{"), "no label is a stranger's");
+    assert!(
+        !server.exposition().contains("local_observed_addresses{"),
+        "no label is a stranger's"
+    );
 }
 
 #[tokio::test]
 async fn a_panic_ends_its_own_stream_only() {
     let (held, gate) = Held::new();
-    let server = start(&[TCP, QUIC], Settings::default(), vec![Arc::new(held), Arc::new(Panics)]).await;
+    let server = start(
+        &[TCP, QUIC],
+        Settings::default(),
+        vec![Arc::new(held), Arc::new(Panics)],
+    )
+    .await;
     for address in &server.addresses {
         let client = Client::connected(address).await;
         let mut other = ask(&client, &server).await;

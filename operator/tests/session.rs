@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use apocryph_proto::v0::{attest::AttestRequest, provision_pod::PodReply};
 use apocryph_provider::{
-    protocols::session::{Environment, Outcome, Settings, Step, answer_unread, frame, shutting_down},
+    protocols::session::{Environment, Outcome, Settings, Step, answer_unread, frame, goodbye, shutting_down},
     telemetry::metrics::Metrics,
 };
 use bytes::BytesMut;
@@ -20,7 +20,7 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{compat::TokioAsyncReadCompatExt, sync::CancellationToken};
 
 const WINDOW: usize = 1 << 16;
 
@@ -29,7 +29,9 @@ async fn told<F: Future<Output = ()>>(
     environment: &Environment,
     peer: impl FnOnce(tokio_util::compat::Compat<tokio::io::DuplexStream>) -> F,
 ) -> Outcome {
-    let InMemory { mut session, peer: end, .. } = in_memory::<PodReplies>(environment, WINDOW);
+    let InMemory {
+        mut session, peer: end, ..
+    } = in_memory::<PodReplies>(environment, WINDOW);
     let (read, ()) = tokio::join!(session.read::<AttestRequest>(LIMIT), peer(end));
     let ended = read.expect_err("the request was read");
     assert_eq!(environment.metrics().requests(PROTOCOL, ended.outcome.as_str()), 1);
@@ -67,11 +69,12 @@ async fn one_byte_a_second_is_refused_at_the_deadline_of_the_whole_request() {
                 sleep(Duration::from_secs(1)).await;
             }
         };
-        let replies = tokio::select! {
-            replies = all(&mut from) => replies,
+        let mut buffer = BytesMut::new();
+        let reply: Option<PodReply> = tokio::select! {
+            reply = next(&mut from, &mut buffer) => reply,
             () = drip => panic!("every byte was taken"),
         };
-        assert_eq!(verdict(&replies).as_deref(), Some("request_timeout"));
+        assert_eq!(verdict(reply.as_slice()).as_deref(), Some("request_timeout"));
         // Time is paused: exact, whatever the machine does.
         assert_eq!(opened.elapsed(), Settings::default().request_deadline);
     })
@@ -96,9 +99,16 @@ async fn a_stream_that_ends_early_is_told_so_unless_nothing_was_said() {
 
 #[tokio::test(start_paused = true)]
 async fn bytes_in_memory_are_bounded_over_all_requests() {
-    let settings = Settings { request_bytes: 30, ..Settings::default() };
+    let settings = Settings {
+        request_bytes: 30,
+        ..Settings::default()
+    };
     let environment = Environment::new(settings, Metrics::unregistered(), CancellationToken::new());
-    let InMemory { session: mut first, peer: mut waiting, .. } = in_memory::<PodReplies>(&environment, WINDOW);
+    let InMemory {
+        session: mut first,
+        peer: mut waiting,
+        ..
+    } = in_memory::<PodReplies>(&environment, WINDOW);
     let part = framed(request())[..20].to_vec();
     waiting.write_all(&part).await.unwrap();
     // The first request is half read and keeps its share.
@@ -114,9 +124,21 @@ async fn bytes_in_memory_are_bounded_over_all_requests() {
     .await;
     assert_eq!(busy.as_str(), "busy");
     drop(first);
-    let InMemory { session: mut third, mut peer, .. } = in_memory::<PodReplies>(&environment, WINDOW);
-    peer.write_all(&framed(AttestRequest { nonce: vec![1; 16], want_capacity: false })).await.unwrap();
-    assert!(third.read::<AttestRequest>(LIMIT).await.is_ok(), "the share has come back");
+    let InMemory {
+        session: mut third,
+        mut peer,
+        ..
+    } = in_memory::<PodReplies>(&environment, WINDOW);
+    peer.write_all(&framed(AttestRequest {
+        nonce: vec![1; 16],
+        want_capacity: false,
+    }))
+    .await
+    .unwrap();
+    assert!(
+        third.read::<AttestRequest>(LIMIT).await.is_ok(),
+        "the share has come back"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,7 +156,9 @@ async fn an_unread_request_is_refused_when_the_process_goes_down() {
 #[tokio::test(start_paused = true)]
 async fn replies_come_in_order_and_the_last_one_closes_the_stream() {
     let environment = environment();
-    let InMemory { mut session, mut peer, .. } = in_memory::<PodReplies>(&environment, WINDOW);
+    let InMemory {
+        mut session, mut peer, ..
+    } = in_memory::<PodReplies>(&environment, WINDOW);
     peer.write_all(&framed(request())).await.unwrap();
     peer.close().await.unwrap();
     let exchange = async {
@@ -152,7 +176,9 @@ async fn replies_come_in_order_and_the_last_one_closes_the_stream() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_stops_reading_loses_its_stream() {
     let environment = environment();
-    let InMemory { mut session, mut peer, .. } = in_memory::<PodReplies>(&environment, 64);
+    let InMemory {
+        mut session, mut peer, ..
+    } = in_memory::<PodReplies>(&environment, 64);
     let exchange = async {
         let _asked: AttestRequest = session.read(LIMIT).await.unwrap();
         loop {
@@ -170,7 +196,9 @@ async fn a_peer_that_stops_reading_loses_its_stream() {
 #[tokio::test(start_paused = true)]
 async fn a_status_is_repeated_while_nothing_changes_and_put_anew_each_time() {
     let environment = environment();
-    let InMemory { mut session, mut peer, .. } = in_memory::<PodReplies>(&environment, WINDOW);
+    let InMemory {
+        mut session, mut peer, ..
+    } = in_memory::<PodReplies>(&environment, WINDOW);
     let (changed, statuses) = watch::channel("accepted");
     let exchange = async {
         let _asked: AttestRequest = session.read(LIMIT).await.unwrap();
@@ -207,7 +235,10 @@ async fn a_status_is_repeated_while_nothing_changes_and_put_anew_each_time() {
     let (ended, seen) = tokio::join!(exchange, reader);
     let codes: Vec<&str> = seen.iter().map(|(code, _)| code.as_str()).collect();
     assert_eq!(codes, ["accepted 1", "accepted 2", "running 3", "running 4"]);
-    let pauses: Vec<u64> = seen.windows(2).map(|pair| pair[1].1.duration_since(pair[0].1).as_secs()).collect();
+    let pauses: Vec<u64> = seen
+        .windows(2)
+        .map(|pair| pair[1].1.duration_since(pair[0].1).as_secs())
+        .collect();
     assert_eq!(pauses, [30, 0, 30], "paused time: seconds between messages");
     assert_eq!(ended.outcome, Outcome::Ok);
 }
@@ -230,17 +261,28 @@ async fn a_status_stream_ends_on_purpose_whoever_ends_it() {
 
     // The source ends: the last word is the caller's.
     let environment = support::environment();
-    let InMemory { session, peer: _peer, .. } = in_memory::<PodReplies>(&environment, WINDOW);
+    let InMemory {
+        session, peer: _peer, ..
+    } = in_memory::<PodReplies>(&environment, WINDOW);
     let two = stream::iter(["accepted", "running"]);
-    let (session, newest) = session.stream(two, |code| Step::More(status(code, false))).await.unwrap();
+    let (session, newest) = session
+        .stream(two, |code| Step::More(status(code, false)))
+        .await
+        .unwrap();
     assert_eq!(newest, Some("running"));
     let refused = session.refuse(shutting_down()).await.unwrap_err();
     assert_eq!(refused.outcome.as_str(), "shutting_down");
 
     // The connection closes.
-    let InMemory { session, peer: _peer, gone } = in_memory::<PodReplies>(&environment, WINDOW);
+    let InMemory {
+        session,
+        peer: _peer,
+        gone,
+    } = in_memory::<PodReplies>(&environment, WINDOW);
     gone.cancel();
-    let ended = session.stream(stream::pending::<&str>(), |code| Step::More(status(code, false))).await;
+    let ended = session
+        .stream(stream::pending::<&str>(), |code| Step::More(status(code, false)))
+        .await;
     assert_eq!(ended.err().unwrap().outcome, Outcome::PeerGone);
 }
 
@@ -261,27 +303,24 @@ async fn a_peer_that_is_still_sending_gets_the_final_message_first() {
 #[tokio::test(start_paused = true)]
 async fn the_refuser_holds_nobody_past_its_deadline() {
     let (ours, theirs) = tokio::io::duplex(16);
-    let (ours, mut theirs) = (
-        tokio_util::compat::TokioAsyncReadCompatExt::compat(ours),
-        tokio_util::compat::TokioAsyncReadCompatExt::compat(theirs),
-    );
+    let (mut ours, mut theirs) = (ours.compat(), theirs.compat());
     let last = frame(status("busy", true)).unwrap();
     let started = Instant::now();
     let deadline = started + Duration::from_secs(5);
-    // It takes the answer, closes nothing, and sends nothing.
-    let (answered, first) = tokio::join!(answer_unread(ours, &last, deadline), async {
-        let mut buffer = BytesMut::new();
-        next::<PodReply>(&mut theirs, &mut buffer).await
-    });
-    answered.unwrap();
+    let refuser = async {
+        answer_unread(&mut ours, &last, deadline).await.unwrap();
+        goodbye(&mut ours, false, deadline).await;
+    };
+    // The peer takes the answer, closes nothing, and sends nothing.
+    let mut buffer = BytesMut::new();
+    let ((), first) = tokio::join!(refuser, next::<PodReply>(&mut theirs, &mut buffer));
     assert_eq!(code(&first.unwrap()), "busy");
     assert_eq!(started.elapsed(), Duration::from_secs(5));
 
-    // It does not even take the answer.
+    // This one does not even take the answer.
     let (ours, _theirs) = tokio::io::duplex(2);
-    let ours = tokio_util::compat::TokioAsyncReadCompatExt::compat(ours);
     let deadline = Instant::now() + Duration::from_secs(5);
-    assert!(answer_unread(ours, &last, deadline).await.is_err());
+    assert!(answer_unread(&mut ours.compat(), &last, deadline).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -227,7 +227,10 @@ impl Behaviour {
     }
 
     pub fn memory(&self) -> Memory {
-        Memory { peers: self.peers.clone(), addresses: self.addresses.clone() }
+        Memory {
+            peers: self.peers.clone(),
+            addresses: self.addresses.clone(),
+        }
     }
 
     fn address(&self, prefix: Prefix) -> Arc<AddressSlot> {
@@ -279,6 +282,9 @@ impl NetworkBehaviour for Behaviour {
         _local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
+        if self.shared.drain.is_cancelled() {
+            return Err(self.deny(Limit::Draining));
+        }
         let address = self.address(Prefix::of(remote));
         if address.connections.available_permits() == 0 {
             return Err(self.deny(Limit::Address));

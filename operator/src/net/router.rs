@@ -19,7 +19,9 @@ use super::{
 };
 use crate::{
     model::refusal::Refusal,
-    protocols::session::{Caller, Environment, Exchange, Replies, Session, answer_unread, frame, shutting_down},
+    protocols::session::{
+        Caller, Environment, Exchange, Replies, Session, answer_unread, frame, goodbye, shutting_down,
+    },
 };
 
 /// One protocol, as the router sees it. [`Exchange`]s are handlers.
@@ -125,7 +127,7 @@ impl Router {
 
     fn refuse(&self, refused: Refused, deadline: Duration) {
         let Refused {
-            stream,
+            mut stream,
             protocol,
             limit,
             permit,
@@ -142,8 +144,12 @@ impl Router {
         });
         let metrics = self.environment.metrics().clone();
         self.spawn(async move {
-            match answer_unread(stream, &last, Instant::now() + deadline).await {
-                Ok(()) => metrics.stream_refused(limit.as_str()),
+            let deadline = Instant::now() + deadline;
+            match answer_unread(&mut stream, &last, deadline).await {
+                Ok(()) => {
+                    metrics.stream_refused(limit.as_str());
+                    goodbye(&mut stream, false, deadline).await;
+                }
                 Err(_) => metrics.stream_reset(limit.as_str()),
             }
             drop(permit);

@@ -256,12 +256,10 @@ impl EventLoop {
         self.told = wanted;
     }
 
-    /// No new connections; streams come to their final message; then the connections are closed.
+    /// No new connections; streams come to their final message; then the connections are closed. The listeners stay to the
+    /// end: closing QUIC's closes every connection that came by it. `inbound` turns away who knocks.
     async fn drain(mut self) {
         tracing::info!(streams = self.router.active(), "draining");
-        for listener in std::mem::take(&mut self.listeners) {
-            self.swarm.remove_listener(listener);
-        }
         let deadline = Instant::now() + self.settings.drain_deadline;
         let router = self.router.clone();
         let cut_off = tokio::select! {

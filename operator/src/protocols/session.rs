@@ -39,8 +39,7 @@ pub struct Settings {
     pub request_deadline: Duration,
     /// One reply has to be taken within, or the reader has stalled.
     pub write_deadline: Duration,
-    /// After the final message, what the peer still sends is read and dropped for at most this long: closing on unread bytes
-    /// resets the stream on some transports, and the peer may lose the final message.
+    /// After the final message, what the peer still sends is read and dropped for at most this long: see [`goodbye`].
     pub linger: Duration,
     /// A status is repeated after this long without a change.
     pub heartbeat: Duration,
@@ -188,7 +187,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// An open stream on which one request is answered.
 pub struct Session<R: Replies> {
-    io: Box<dyn Duplex>,
+    /// Gone once the session has ended.
+    io: Option<Box<dyn Duplex>>,
     protocol: &'static str,
     caller: Caller,
     environment: Environment,
@@ -218,7 +218,7 @@ impl<R: Replies> Session<R> {
         slot: impl Send + Sync + 'static,
     ) -> Session<R> {
         Session {
-            io: Box::new(io),
+            io: Some(Box::new(io)),
             protocol,
             caller,
             gone,
@@ -251,12 +251,6 @@ impl<R: Replies> Session<R> {
     /// `request_too_large`, `request_timeout`, `busy` (byte budget), `shutting_down`. A peer that leaves without a byte is
     /// only counted.
     pub async fn read<Request: Message + Default>(&mut self, limit: usize) -> Result<Request, Ended> {
-        if self.ended {
-            return Err(Ended {
-                outcome: Outcome::Abandoned,
-                seal: (),
-            });
-        }
         let drain = self.environment.drain.clone();
         let gone = self.gone.clone();
         let deadline = self.opened + self.environment.settings.request_deadline;
@@ -293,7 +287,10 @@ impl<R: Replies> Session<R> {
         let mut buffer = BytesMut::new();
         let mut chunk = vec![0; READ_CHUNK];
         loop {
-            let count = match self.io.read(&mut chunk).await {
+            let Some(io) = &mut self.io else {
+                return Err(Unread::Silent(Outcome::Abandoned));
+            };
+            let count = match io.read(&mut chunk).await {
                 Ok(0) if buffer.is_empty() => return Err(Unread::Silent(Outcome::NoRequest)),
                 Ok(0) => {
                     self.read_no_more = true;
@@ -340,12 +337,6 @@ impl<R: Replies> Session<R> {
 
     /// One reply that is not the last.
     pub async fn send(&mut self, message: R::Message) -> Result<(), Ended> {
-        if self.ended {
-            return Err(Ended {
-                outcome: Outcome::Abandoned,
-                seal: (),
-            });
-        }
         let bytes = match frame(message) {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -353,7 +344,9 @@ impl<R: Replies> Session<R> {
                 return Err(self.end(Outcome::Unsendable));
             }
         };
-        let io = &mut self.io;
+        let Some(io) = &mut self.io else {
+            return Err(self.end(Outcome::Abandoned));
+        };
         let written = timeout(self.environment.settings.write_deadline, async move {
             io.write_all(&bytes).await?;
             io.flush().await
@@ -394,7 +387,6 @@ impl<R: Replies> Session<R> {
         let mut source = pin!(source);
         let mut repeat = pin!(sleep(heartbeat));
         let mut newest = None;
-        let mut probe = [0];
         loop {
             tokio::select! {
                 biased;
@@ -405,7 +397,7 @@ impl<R: Replies> Session<R> {
                     None => return Ok((self, newest)),
                 },
                 // A reset is seen at once where the transport tells it; a half-close is a peer that only listens.
-                read = self.io.read(&mut probe), if !self.read_no_more => match read {
+                read = more(&mut self.io), if !self.read_no_more => match read {
                     Ok(_) => {
                         self.read_no_more = true;
                         continue;
@@ -432,14 +424,22 @@ impl<R: Replies> Session<R> {
             return ended;
         }
         // Counted before the goodbye: the peer has its answer, and the slot is still held.
+        let io = self.io.take();
         let ended = self.end(outcome);
-        goodbye(&mut self.io, Instant::now() + self.environment.settings.linger).await;
+        if let Some(mut io) = io {
+            let deadline = Instant::now() + self.environment.settings.linger;
+            goodbye(&mut io, self.request_read.is_some(), deadline).await;
+        }
         ended
     }
 
     fn end(&mut self, outcome: Outcome) -> Ended {
-        self.ended = true;
+        self.io = None;
         self.bytes = None;
+        if std::mem::replace(&mut self.ended, true) {
+            // Used after its end: counted once.
+            return Ended { outcome, seal: () };
+        }
         self.environment.metrics.request(self.protocol, outcome.as_str());
         let ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         match outcome {
@@ -464,6 +464,14 @@ impl<R: Replies> Drop for Session<R> {
             };
             self.end(outcome);
         }
+    }
+}
+
+/// A byte that a peer sends after its request, or the end of what it sends.
+async fn more(io: &mut Option<Box<dyn Duplex>>) -> io::Result<usize> {
+    match io {
+        Some(io) => io.read(&mut [0]).await,
+        None => Ok(0),
     }
 }
 
@@ -497,34 +505,38 @@ pub fn frame<M: Message>(message: M) -> Result<Bytes, codec::Error> {
     Ok(bytes.freeze())
 }
 
-/// Answers a stream whose request is not read: writes `last`, closes, and drops what the peer still sends, all until
-/// `deadline`. `Err`: the peer did not take the answer.
-pub async fn answer_unread(mut io: impl Duplex, last: &[u8], deadline: Instant) -> io::Result<()> {
+/// Answers a stream whose request is not read. `Err`: the peer did not take the answer until `deadline`. [`goodbye`] follows.
+pub async fn answer_unread(io: &mut impl Duplex, last: &[u8], deadline: Instant) -> io::Result<()> {
     timeout_at(deadline, async {
         io.write_all(last).await?;
         io.flush().await
     })
     .await
     .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))
-    .flatten()?;
-    goodbye(&mut io, deadline).await;
-    Ok(())
+    .flatten()
 }
 
-/// Closes our side and drops what still comes, until the peer closes, has sent more than any request, or `deadline`.
-async fn goodbye(io: &mut (impl Duplex + ?Sized), deadline: Instant) {
+/// Reads and drops what still comes, until the peer closes, has sent more than any request, or `deadline`.
+///
+/// Our side closes at once when the whole request has been read, else only after the peer's. A peer that is still sending may
+/// be out of flow control credit; on yamux only a reset wakes it, and dropping a stream resets it only when we have not
+/// closed. What was written before a reset is read before it.
+pub async fn goodbye(io: &mut impl Duplex, whole_request: bool, deadline: Instant) {
     // Whatever happens here, the final message has been handed to the transport; nothing is left to tell anybody.
     let _past_deadline = timeout_at(deadline, async {
-        io.close().await?;
+        if whole_request {
+            io.close().await?;
+        }
         let mut waste = vec![0; READ_CHUNK];
         let mut left = MESSAGE_MAX;
         while left > 0 {
             match io.read(&mut waste).await? {
-                0 => break,
+                0 if whole_request => break,
+                0 => return io.close().await,
                 count => left = left.saturating_sub(count),
             }
         }
-        Ok::<(), io::Error>(())
+        Ok(())
     })
     .await;
 }

@@ -73,7 +73,9 @@ async fn serve_on(
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .with_state(Admin { gates, registry });
-    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
+    axum::serve(listener, routes)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
 }
 
 /// Says less than ready: the process takes turns. A restart would not mend what ready waits for.
@@ -86,7 +88,11 @@ async fn ready(State(admin): State<Admin>) -> Response {
     if missing.is_empty() {
         return "ready\n".into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for:\n{}\n", missing.join("\n"))).into_response()
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("waiting for:\n{}\n", missing.join("\n")),
+    )
+        .into_response()
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
@@ -119,7 +125,16 @@ impl Listener for Bounded {
                 continue;
             };
             match TcpListener::accept(&self.listener).await {
-                Ok((io, peer)) => return (Connection { io, end: Box::pin(sleep(self.lifetime)), _permit: permit }, peer),
+                Ok((io, peer)) => {
+                    return (
+                        Connection {
+                            io,
+                            end: Box::pin(sleep(self.lifetime)),
+                            _permit: permit,
+                        },
+                        peer,
+                    );
+                }
                 Err(error) => {
                     tracing::warn!(%error, "admin listener: accept");
                     sleep(ACCEPT_PAUSE).await;
@@ -204,14 +219,26 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let stop = CancellationToken::new();
-        let bounded = Bounded { listener, connections: Arc::new(Semaphore::new(connections)), lifetime };
+        let bounded = Bounded {
+            listener,
+            connections: Arc::new(Semaphore::new(connections)),
+            lifetime,
+        };
         let task = tokio::spawn(serve_on(bounded, gates.clone(), Arc::new(registry), stop.clone()));
-        Server { address, gates, metrics, stop, task }
+        Server {
+            address,
+            gates,
+            metrics,
+            stop,
+            task,
+        }
     }
 
     async fn get(address: SocketAddr, path: &str) -> String {
         let mut io = TcpStream::connect(address).await.unwrap();
-        io.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
+        io.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
         let mut answer = String::new();
         io.read_to_string(&mut answer).await.unwrap();
         answer
@@ -222,7 +249,10 @@ mod tests {
         let server = start(4, CONNECTION_LIFETIME).await;
         *server.gates.0.lock().unwrap() = vec!["lease".into(), "caches synced".into()];
         let answer = get(server.address, "/ready").await;
-        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("waiting for:\nlease\ncaches synced\n"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("waiting for:\nlease\ncaches synced\n"),
+            "{answer}"
+        );
         assert!(get(server.address, "/live").await.starts_with("HTTP/1.1 200 "));
         server.gates.0.lock().unwrap().clear();
         assert!(get(server.address, "/ready").await.starts_with("HTTP/1.1 200 "));
@@ -236,8 +266,14 @@ mod tests {
         let server = start(4, CONNECTION_LIFETIME).await;
         server.metrics.request("/apocryph/attest/0.0.1", "ok");
         let answer = get(server.address, "/metrics").await;
-        assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"), "{answer}");
-        assert!(answer.contains("apocryph_requests_total{protocol=\"/apocryph/attest/0.0.1\",code=\"ok\"} 1\n"), "{answer}");
+        assert!(
+            answer.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"),
+            "{answer}"
+        );
+        assert!(
+            answer.contains("apocryph_requests_total{protocol=\"/apocryph/attest/0.0.1\",code=\"ok\"} 1\n"),
+            "{answer}"
+        );
         assert!(answer.trim_end().ends_with("# EOF"), "{answer}");
     }
 

@@ -57,10 +57,17 @@ pub fn init(format: Format, filter: &str) -> Result<(), Error> {
     let base = tracing_subscriber::registry().with(filter);
     match format {
         Format::Json => {
-            base.with(tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false)).try_init()?;
+            base.with(
+                tracing_subscriber::fmt::layer()
+                    .json()
+                    .flatten_event(true)
+                    .with_span_list(false),
+            )
+            .try_init()?;
         }
         Format::Text => {
-            base.with(tracing_subscriber::fmt::layer().with_ansi(std::io::stdout().is_terminal())).try_init()?;
+            base.with(tracing_subscriber::fmt::layer().with_ansi(std::io::stdout().is_terminal()))
+                .try_init()?;
         }
     }
     panic::set_hook(Box::new(log_panic));
@@ -69,9 +76,10 @@ pub fn init(format: Format, filter: &str) -> Result<(), Error> {
 
 fn parse(filter: &str) -> Result<EnvFilter, Error> {
     let parse = |text: &str| {
-        EnvFilter::builder()
-            .parse(text)
-            .map_err(|source| Error::Filter { filter: filter.to_owned(), source })
+        EnvFilter::builder().parse(text).map_err(|source| Error::Filter {
+            filter: filter.to_owned(),
+            source,
+        })
     };
     // Alone first, so that an error is about what the admin wrote.
     parse(filter)?;
@@ -93,14 +101,23 @@ mod tests {
     #[test]
     fn the_filter_of_the_admin_wins_over_the_quiet_ones() {
         let filter = parse("debug,yamux=info").unwrap().to_string();
-        assert!(filter.contains("yamux=info") && !filter.contains("yamux=off"), "{filter}");
+        assert!(
+            filter.contains("yamux=info") && !filter.contains("yamux=off"),
+            "{filter}"
+        );
         assert!(filter.contains("libp2p_swarm=warn"), "{filter}");
     }
 
     #[test]
     fn an_error_in_the_filter_names_it() {
         let error = parse("info,apocryph_provider=loud").unwrap_err().to_string();
-        assert!(error.contains("apocryph_provider=loud") && !error.contains("multistream"), "{error}");
-        assert_eq!("xml".parse::<Format>().unwrap_err(), "\"xml\" is not a log format: json or text");
+        assert!(
+            error.contains("apocryph_provider=loud") && !error.contains("multistream"),
+            "{error}"
+        );
+        assert_eq!(
+            "xml".parse::<Format>().unwrap_err(),
+            "\"xml\" is not a log format: json or text"
+        );
     }
 }

@@ -18,8 +18,9 @@ use libp2p::{
     },
     identify, noise,
     swarm::{
-        ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, DialError, FromSwarm, NetworkBehaviour,
-        NotifyHandler, SubstreamProtocol, SwarmEvent, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, DialError, FromSwarm,
+        NetworkBehaviour, NotifyHandler, SubstreamProtocol, SwarmEvent, THandler, THandlerInEvent, THandlerOutEvent,
+        ToSwarm,
         dial_opts::{DialOpts, PeerCondition},
         handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedOutbound},
     },
@@ -63,7 +64,11 @@ impl Client {
     pub fn new() -> Client {
         let mut swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
-            .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+            .with_tcp(
+                tcp::Config::default().nodelay(true),
+                noise::Config::new,
+                yamux::Config::default,
+            )
             .unwrap()
             .with_quic()
             .with_behaviour(|key| Behaviour {
@@ -97,7 +102,7 @@ impl Client {
                         Some(Order::Open(peer, protocol, opened)) => swarm.behaviour_mut().opener.open(peer, protocol, opened),
                         Some(Order::Disconnect(peer, done)) => {
                             let _unknown = swarm.disconnect_peer_id(peer);
-                            if swarm.is_connected(&peer) { leaving.push((peer, done)) } else { drop(done.send(())) }
+                            if swarm.is_connected(&peer) { leaving.push((peer, done)) } else { let _waits = done.send(()); }
                         }
                     },
                     event = swarm.select_next_some() => match event {
@@ -110,7 +115,7 @@ impl Client {
                         SwarmEvent::ConnectionClosed { peer_id, num_established, .. } => {
                             close.send_modify(|count| *count += 1);
                             if num_established == 0 {
-                                for (_, done) in leaving.extract_if(.., |(peer, _)| *peer == peer_id) { drop(done.send(())) }
+                                for (_, done) in leaving.extract_if(.., |(peer, _)| *peer == peer_id) { let _waits = done.send(()); }
                             }
                         }
                         SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { info, .. })) => {
@@ -121,7 +126,13 @@ impl Client {
                 }
             }
         });
-        Client { peer, orders, closed, identified, task }
+        Client {
+            peer,
+            orders,
+            closed,
+            identified,
+            task,
+        }
     }
 
     /// A new connection.
@@ -138,7 +149,10 @@ impl Client {
 
     /// A new stream on any connection to that peer.
     pub async fn open(&self, peer: PeerId, protocol: &'static str) -> io::Result<Stream> {
-        self.order("open a stream", |done| Order::Open(peer, StreamProtocol::new(protocol), done)).await
+        self.order("open a stream", |done| {
+            Order::Open(peer, StreamProtocol::new(protocol), done)
+        })
+        .await
     }
 
     /// Closes all connections to that peer.
@@ -158,12 +172,22 @@ impl Client {
 
     /// Sends any bytes and closes the sending side; every reply until the stream ends. That not all bytes could be written
     /// is not an error: the answer may have come first.
-    pub async fn say<Reply: Message + Default>(&self, peer: PeerId, protocol: &'static str, bytes: &[u8]) -> Vec<Reply> {
-        let Ok(mut stream) = self.open(peer, protocol).await else { return Vec::new() };
-        if stream.write_all(bytes).await.is_ok() {
-            let _answered = stream.close().await;
-        }
-        within("replies", all(&mut stream)).await
+    pub async fn say<Reply: Message + Default>(
+        &self,
+        peer: PeerId,
+        protocol: &'static str,
+        bytes: &[u8],
+    ) -> Vec<Reply> {
+        let Ok(mut stream) = self.open(peer, protocol).await else {
+            return Vec::new();
+        };
+        within("replies", async {
+            if stream.write_all(bytes).await.is_ok() {
+                let _answered = stream.close().await;
+            }
+            all(&mut stream).await
+        })
+        .await
     }
 
     /// How many connections have closed so far.
@@ -244,9 +268,11 @@ impl NetworkBehaviour for Opener {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
         match self.waiting.pop_front() {
-            Some((peer_id, event)) => {
-                Poll::Ready(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::Any, event })
-            }
+            Some((peer_id, event)) => Poll::Ready(ToSwarm::NotifyHandler {
+                peer_id,
+                handler: NotifyHandler::Any,
+                event,
+            }),
             None => {
                 self.waker = Some(cx.waker().clone());
                 Poll::Pending

@@ -29,19 +29,31 @@ impl Replies for PodReplies {
             retry_after: refusal.retry_after.unwrap_or_default(),
             ..Default::default()
         };
-        PodReply { message: Some(Message::Refusal(message)), r#final: true }
+        PodReply {
+            message: Some(Message::Refusal(message)),
+            r#final: true,
+        }
     }
 }
 
 /// A status with this code.
 pub fn status(code: &str, last: bool) -> PodReply {
-    let status = PodStatus { code: code.to_owned(), ..Default::default() };
-    PodReply { message: Some(Message::Status(status)), r#final: last }
+    let status = PodStatus {
+        code: code.to_owned(),
+        ..Default::default()
+    };
+    PodReply {
+        message: Some(Message::Status(status)),
+        r#final: last,
+    }
 }
 
 /// A request that every test protocol takes.
 pub fn request() -> AttestRequest {
-    AttestRequest { nonce: vec![7; 32], want_capacity: false }
+    AttestRequest {
+        nonce: vec![7; 32],
+        want_capacity: false,
+    }
 }
 
 /// The code of a reply, of either kind.
@@ -111,7 +123,9 @@ impl Exchange for Watched {
                 code => Step::More(status(code, false)),
             })
             .await?;
-        session.finish(status(newest.unwrap_or("nothing"), true), Outcome::Ok).await
+        session
+            .finish(status(newest.unwrap_or("nothing"), true), Outcome::Ok)
+            .await
     }
 }
 
@@ -138,6 +152,9 @@ impl Exchange for Panics {
 
     async fn serve(&self, mut session: Session<PodReplies>) -> Exchanged {
         let request: AttestRequest = session.read(LIMIT).await?;
-        panic!("a test asked for this panic with a nonce of {} bytes", request.nonce.len());
+        panic!(
+            "a test asked for this panic with a nonce of {} bytes",
+            request.nonce.len()
+        );
     }
 }

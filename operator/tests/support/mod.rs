@@ -8,11 +8,11 @@ pub mod server;
 
 use std::{sync::Arc, time::Duration};
 
+use apocryph_proto::{codec::Codec, limits::MESSAGE_MAX};
 use apocryph_provider::{
     protocols::session::{Caller, Environment, Replies, Session},
     telemetry::metrics::Metrics,
 };
-use apocryph_proto::{codec::Codec, limits::MESSAGE_MAX};
 use asynchronous_codec::{Decoder, Encoder};
 use bytes::BytesMut;
 use futures::{AsyncRead, AsyncReadExt};
@@ -90,12 +90,20 @@ pub fn in_memory<R: Replies>(environment: &Environment, window: usize) -> InMemo
     let (ours, theirs) = tokio::io::duplex(window);
     let gone = CancellationToken::new();
     let session = Session::new(ours.compat(), PROTOCOL, caller(), environment.clone(), gone.clone(), ());
-    InMemory { session, peer: theirs.compat(), gone }
+    InMemory {
+        session,
+        peer: theirs.compat(),
+        gone,
+    }
 }
 
 pub fn caller() -> Caller {
     let peer = libp2p::identity::Keypair::generate_ed25519().public().to_peer_id();
-    Caller { request_id: Arc::from("0123456789abcdef"), peer: peer.to_base58(), peer_bytes: peer.to_bytes() }
+    Caller {
+        request_id: Arc::from("0123456789abcdef"),
+        peer: peer.to_base58(),
+        peer_bytes: peer.to_bytes(),
+    }
 }
 
 pub fn environment() -> Environment {

@@ -48,20 +48,43 @@ impl Server {
         let environment = Environment::new(session, metrics.clone(), drain.clone());
         let router = handlers.into_iter().fold(Router::new(environment), Router::with);
         let (external, announced) = watch::channel(Vec::new());
-        let settings = Settings { listen: listen.iter().map(|text| text.parse().unwrap()).collect(), ..settings };
-        let net = Net { identity: Identity::generate(), settings, router, external: announced, libp2p_metrics };
+        let settings = Settings {
+            listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
+            ..settings
+        };
+        let net = Net {
+            identity: Identity::generate(),
+            settings,
+            router,
+            external: announced,
+            libp2p_metrics,
+        };
         let mut running = start(net).unwrap();
-        let listening = within("listening", running.listening.wait_for(|on| !on.is_empty())).await.unwrap().clone();
+        let listening = within("listening", running.listening.wait_for(|on| !on.is_empty()))
+            .await
+            .unwrap()
+            .clone();
         let peer = running.peer;
         let addresses = listen
             .iter()
             .map(|wanted| {
                 let quic = wanted.contains("quic");
-                let found = listening.iter().find(|address| address.to_string().contains("quic") == quic).unwrap();
+                let found = listening
+                    .iter()
+                    .find(|address| address.to_string().contains("quic") == quic)
+                    .unwrap();
                 found.clone().with(Protocol::P2p(peer))
             })
             .collect();
-        Server { peer, addresses, metrics, registry, drain, external, running }
+        Server {
+            peer,
+            addresses,
+            metrics,
+            registry,
+            drain,
+            external,
+            running,
+        }
     }
 
     /// The order to go down, carried out.
