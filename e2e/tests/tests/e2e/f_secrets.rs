@@ -2,7 +2,6 @@
 
 use anyhow::{Context, Result};
 use apocryph_e2e::{
-    actor::{Actor, Order},
     cluster::{checkout, kubectl, run},
     install::{NAMESPACE, Profile, RELEASE, forget, helm_upgrade, provider, scene},
     leak,
