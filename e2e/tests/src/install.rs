@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use apocryph_publisher::Provider;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
-use tokio::sync::Mutex;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::{
     actor::Actor,
@@ -46,38 +46,70 @@ impl Profile {
     }
 }
 
-static IN_FORCE: Mutex<Option<Profile>> = Mutex::const_new(None);
+/// The profile in force. Tests that change nothing of the install share it; the others have it alone.
+static STAGE: RwLock<Option<Profile>> = RwLock::const_new(None);
 
-/// The admin's client and a provider that accepts.
+enum Hold {
+    Shared { _guard: RwLockReadGuard<'static, Option<Profile>> },
+    Alone { guard: RwLockWriteGuard<'static, Option<Profile>> },
+}
+
+/// The admin's client and a provider that accepts; what other tests may do meanwhile is decided by how it was asked for.
 pub struct Scene {
     pub admin: Client,
     pub provider: Provider,
+    hold: Hold,
 }
 
-/// The chart installed with a profile's values, accepting pods.
-pub async fn scene(profile: Profile) -> Result<Scene> {
-    let admin = admin().await?;
-    let mut in_force = IN_FORCE.lock().await;
-    if *in_force != Some(profile) {
-        *in_force = None;
-        if profile == Profile::None {
-            first_install()?;
-        } else {
-            helm_upgrade(profile, &[]).context("helm")?;
+impl Scene {
+    /// What follows has other values in force than the profile's: the next scene installs anew.
+    pub fn forget(&mut self) {
+        if let Hold::Alone { guard } = &mut self.hold {
+            **guard = None;
         }
-        *in_force = Some(profile);
     }
-    drop(in_force);
+}
+
+/// The chart installed with a profile's values, beside other tests of the same profile.
+pub async fn scene(profile: Profile) -> Result<Scene> {
+    let guard = STAGE.read().await;
+    if *guard == Some(profile) {
+        return ready(profile, Hold::Shared { _guard: guard }).await;
+    }
+    drop(guard);
+    let mut guard = STAGE.write().await;
+    put_in_force(&mut guard, profile)?;
+    ready(profile, Hold::Shared { _guard: guard.downgrade() }).await
+}
+
+/// The same, with no other test beside it.
+pub async fn alone(profile: Profile) -> Result<Scene> {
+    let mut guard = STAGE.write().await;
+    put_in_force(&mut guard, profile)?;
+    ready(profile, Hold::Alone { guard }).await
+}
+
+fn put_in_force(in_force: &mut Option<Profile>, profile: Profile) -> Result<()> {
+    if *in_force == Some(profile) {
+        return Ok(());
+    }
+    *in_force = None;
+    if profile == Profile::None {
+        first_install()?;
+    } else {
+        helm_upgrade(profile, &[]).context("helm")?;
+    }
+    *in_force = Some(profile);
+    Ok(())
+}
+
+async fn ready(profile: Profile, hold: Hold) -> Result<Scene> {
+    let admin = admin().await?;
     let provider = provider(&admin).await?;
     if profile != Profile::None {
         accepting(&provider).await?;
     }
-    Ok(Scene { admin, provider })
-}
-
-/// What follows has other values in force than a profile's: the next `scene` installs anew.
-pub async fn forget() {
-    *IN_FORCE.lock().await = None;
+    Ok(Scene { admin, provider, hold })
 }
 
 /// `helm upgrade --install`, as the chart's README says, waiting until it is Ready.

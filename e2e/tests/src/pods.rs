@@ -39,10 +39,12 @@ pub async fn alive(admin: &Client) -> Result<Vec<ApocryphPod>> {
     Ok(all.items.into_iter().filter(|pod| !has_ended(pod)).collect())
 }
 
-/// The one that is alive.
-pub async fn only_running(admin: &Client) -> Result<ApocryphPod> {
+/// The one that is alive of the publisher whose address stands in a text, in any case.
+pub async fn of(admin: &Client, text: &str) -> Result<ApocryphPod> {
+    let text = text.to_lowercase();
     let mut alive = alive(admin).await?;
-    anyhow::ensure!(alive.len() == 1, "{} pods are alive", alive.len());
+    alive.retain(|pod| text.contains(&pod.spec.publisher));
+    anyhow::ensure!(alive.len() == 1, "{} pods of that publisher are alive", alive.len());
     alive.pop().context("none")
 }
 

@@ -160,7 +160,13 @@ pub async fn reconcile(context: &Context, object: Arc<ApocryphPod>) -> Result<Lo
     let pod = match validate(&object, &context.settings) {
         Ok(pod) => pod,
         Err(Invalid { code, message, remedy }) => {
-            return refuse(context, &object, Finding::new(code, message, remedy)).await;
+            let finding = Finding::new(code, message.clone(), remedy);
+            if object.spec.tag.is_none() {
+                // What admission would have said to a publisher.
+                write_admitted(context, object, finding, (false, code, &message)).await?;
+                return Ok(Looked::new(Outcome::Waiting, RESYNC));
+            }
+            return refuse(context, &object, finding).await;
         }
     };
     let object = with_finalizer(context, object).await?;

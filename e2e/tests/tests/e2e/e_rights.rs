@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use apocryph_e2e::{
     actor::{Actor, Order},
     cluster::{kubectl, with_token},
-    install::{NAMESPACE, Profile, RELEASE, scene},
+    install::{NAMESPACE, Profile, RELEASE, alone},
 };
 use kube::{
     Client,
@@ -83,7 +83,7 @@ impl Operator {
 
 #[tokio::test]
 async fn the_operators_token_is_held_by_rights_and_policies() -> Result<()> {
-    let scene = scene(Profile::Base).await?;
+    let scene = alone(Profile::Base).await?;
     let actor = Actor::connect(&scene.provider).await?;
     let order = Order::of(SLEEPER)?;
     let tenant = format!("apod-{}", actor.run(&order).await?.name);

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use apocryph_e2e::{
     cluster::{checkout, kubectl, run},
-    install::{NAMESPACE, Profile, RELEASE, forget, helm_upgrade, provider, scene},
+    install::{NAMESPACE, Profile, RELEASE, alone, helm_upgrade, provider},
     leak,
 };
 
@@ -11,9 +11,10 @@ use crate::HELLO;
 
 #[tokio::test]
 async fn a_secret_value_is_in_two_secrets_and_nowhere_else() -> Result<()> {
-    forget().await;
+    let mut scene = alone(Profile::Base).await?;
+    scene.forget();
     helm_upgrade(Profile::Base, &["--set", "logs.level=trace"])?;
-    let admin = apocryph_e2e::cluster::admin().await?;
+    let admin = scene.admin.clone();
     let provider = provider(&admin).await?;
     apocryph_e2e::install::accepting(&provider).await?;
 
@@ -31,6 +32,7 @@ async fn a_secret_value_is_in_two_secrets_and_nowhere_else() -> Result<()> {
             .env("APOCRYPH_STATE_DIR", folder.join("state")))
     };
     command(&["key", "new"])?;
+    let publisher = command(&["key", "show"])?;
     let printed = command(&["deploy", &manifest.to_string_lossy(), "--allow-unattested", "--output", "json"])?;
 
     let forms = leak::forms(&secret);
@@ -55,7 +57,7 @@ async fn a_secret_value_is_in_two_secrets_and_nowhere_else() -> Result<()> {
     clean("/metrics", metrics.as_bytes())?;
 
     let found = leak::objects_with(&admin, &forms).await?;
-    let pod = apocryph_e2e::pods::only_running(&admin).await.context("the pod")?;
+    let pod = apocryph_e2e::pods::of(&admin, &publisher).await?;
     let name = pod.metadata.name.clone().unwrap_or_default();
     let secret_name = pod.spec.secret_name.clone().context("a Secret")?;
     let expected = [format!("Secret {NAMESPACE}/{secret_name}"), format!("Secret apod-{name}/{secret_name}")];
@@ -66,7 +68,5 @@ async fn a_secret_value_is_in_two_secrets_and_nowhere_else() -> Result<()> {
     command(&["delete"])?;
     assert_eq!(leak::objects_with(&admin, &forms).await?, Vec::<String>::new());
     std::fs::remove_dir_all(folder)?;
-    forget().await;
-    scene(Profile::Base).await?;
     Ok(())
 }

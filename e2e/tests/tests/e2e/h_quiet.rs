@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use apocryph_e2e::{
     actor::{Actor, Order},
     audit::{Event, Tail},
-    install::{NAMESPACE, Profile, RELEASE, scene},
+    install::{NAMESPACE, Profile, RELEASE, alone},
 };
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Service;
@@ -29,7 +29,7 @@ fn operators_writes(events: Vec<Event>) -> Vec<String> {
 
 #[tokio::test]
 async fn twenty_running_pods_cost_no_write_and_an_edited_service_costs_one() -> Result<()> {
-    let scene = scene(Profile::Base).await?;
+    let scene = alone(Profile::Base).await?;
     let actor = Actor::connect(&scene.provider).await?;
     let mut orders = Vec::new();
     for n in 0..PODS {

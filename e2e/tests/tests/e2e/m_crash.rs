@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use apocryph_e2e::{
     actor::{Actor, Answer, Order},
     audit::{Event, Tail},
-    install::{NAMESPACE, Profile, scene},
+    install::{NAMESPACE, Profile, alone},
     operator, pods,
 };
 use apocryph_publisher::reply::Phase;
@@ -13,7 +13,7 @@ use futures::future::join_all;
 use crate::HELLO;
 
 async fn killed_at(what: &str, n: usize, at: impl Fn(&Event) -> bool) -> Result<()> {
-    let scene = scene(Profile::Base).await?;
+    let scene = alone(Profile::Base).await?;
     let provider = scene.provider.clone();
     let mut audit = Tail::from_now()?;
     let mut orders = Vec::new();

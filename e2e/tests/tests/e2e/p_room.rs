@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use apocryph_e2e::{
     actor::{Actor, Answer, Order},
     filler,
-    install::{Profile, Scene, scene},
+    install::{Profile, Scene, alone},
     pods,
 };
 use apocryph_publisher::reply::{Phase, Refusal};
@@ -52,7 +52,7 @@ async fn rush(scene: &Scene) -> Result<Vec<Refusal>> {
 
 #[tokio::test]
 async fn by_the_admins_maximum() -> Result<()> {
-    let scene = scene(Profile::FivePods).await?;
+    let scene = alone(Profile::FivePods).await?;
     for refusal in rush(&scene).await? {
         assert_eq!((refusal.code.text.as_str(), refusal.resource.as_str()), ("insufficient_capacity", "pods"), "{refusal:?}");
     }
@@ -61,7 +61,7 @@ async fn by_the_admins_maximum() -> Result<()> {
 
 #[tokio::test]
 async fn by_what_a_filler_leaves_on_the_node() -> Result<()> {
-    let scene = scene(Profile::Base).await?;
+    let scene = alone(Profile::Base).await?;
     let filler = filler::leave(&scene, HELLO, ROOM).await?;
     let refused = rush(&scene).await;
     filler.remove().await?;

@@ -7,7 +7,7 @@ use apocryph_e2e::{
     cluster::kubectl,
     cut::{self, Cut},
     http,
-    install::{NAMESPACE, Profile, RELEASE, forget, helm_uninstall, helm_upgrade, provider, scene},
+    install::{NAMESPACE, Profile, RELEASE, alone, helm_uninstall, helm_upgrade, provider},
     operator, pods,
 };
 use apocryph_publisher::reply::Phase;
@@ -33,7 +33,7 @@ fn no_write_follows_the_successor(events: &[Event]) -> Result<usize> {
 
 #[tokio::test]
 async fn the_operators_pod_is_deleted_during_a_provision() -> Result<()> {
-    let scene = scene(Profile::Base).await?;
+    let scene = alone(Profile::Base).await?;
     let mut audit = Tail::from_now()?;
     let actor = Actor::connect(&scene.provider).await?;
     let order = Order::of(HELLO)?;
@@ -52,13 +52,13 @@ async fn the_operators_pod_is_deleted_during_a_provision() -> Result<()> {
 
 #[tokio::test]
 async fn a_rolling_upgrade_and_two_operators_at_once() -> Result<()> {
-    let scene = scene(Profile::Base).await?;
+    let mut scene = alone(Profile::Base).await?;
     let mut audit = Tail::from_now()?;
     let actor = Actor::connect(&scene.provider).await?;
     let order = Order::of(SLEEPER)?;
     let name = actor.run(&order).await?.name;
 
-    forget().await;
+    scene.forget();
     helm_upgrade(Profile::Base, &["--set", "replicas=2"])?;
     let again = operator::reconnect(&scene.provider, apocryph_e2e::actor::same_key(&actor.key)?).await?;
     assert_eq!(again.watch(order.pod_id).await?.until_phase(Phase::Running).await?.name, name);
@@ -78,13 +78,13 @@ async fn a_rolling_upgrade_and_two_operators_at_once() -> Result<()> {
 
 #[tokio::test]
 async fn an_uninstall_leaves_tenants_running_and_an_install_takes_them_over() -> Result<()> {
-    let scene = scene(Profile::Base).await?;
+    let mut scene = alone(Profile::Base).await?;
     let actor = Actor::connect(&scene.provider).await?;
     let order = Order::of(HELLO)?;
     let running = actor.run(&order).await?;
     let address = running.addresses[0].multiaddr.clone();
 
-    forget().await;
+    scene.forget();
     helm_uninstall()?;
     assert!(http::get(&address).await?.contains("good day"));
     helm_upgrade(Profile::Base, &[])?;
@@ -100,7 +100,7 @@ async fn an_uninstall_leaves_tenants_running_and_an_install_takes_them_over() ->
 
 #[tokio::test]
 async fn the_stream_cut_right_before_and_right_after_accepted_arrives_at_one_running_pod() -> Result<()> {
-    let scene = scene(Profile::Base).await?;
+    let scene = alone(Profile::Base).await?;
     for cut in [Cut::BeforeAccepted, Cut::AfterAccepted] {
         cut::deploy_and_delete(&scene, SLEEPER, cut, async |name| pods::exactly_these(&scene.admin, &[name.to_owned()]).await).await?;
     }
