@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::SLEEPER;
 
 const PODS: usize = 20;
+const PEERS: usize = 4;
 const WATCHED: Duration = Duration::from_secs(60);
 
 fn operators_writes(events: Vec<Event>) -> Vec<String> {
@@ -30,16 +31,20 @@ fn operators_writes(events: Vec<Event>) -> Vec<String> {
 #[tokio::test]
 async fn twenty_running_pods_cost_no_write_and_an_edited_service_costs_one() -> Result<()> {
     let scene = alone(Profile::Base).await?;
-    let actor = Actor::connect(&scene.provider).await?;
+    // a connection has fewer streams than that
+    let mut actors = Vec::new();
+    for _ in 0..PEERS {
+        actors.push(Actor::connect(&scene.provider).await?);
+    }
     let mut orders = Vec::new();
     for n in 0..PODS {
         let mut order = Order::of(SLEEPER)?;
         if n == 0 {
             order.pod.containers[0].ports.push(apocryph_proto::v0::pod::container::Port { name: "http".into(), port: 80, ..Default::default() });
         }
-        orders.push(order);
+        orders.push((&actors[n % PEERS], order));
     }
-    let running = try_join_all(orders.iter().map(|order| actor.run(order))).await?;
+    let running = try_join_all(orders.iter().map(|(actor, order)| actor.run(order))).await?;
     apocryph_e2e::pods::settled(&scene.admin).await?;
 
     let mut audit = Tail::from_now()?;
@@ -62,6 +67,6 @@ async fn twenty_running_pods_cost_no_write_and_an_edited_service_costs_one() -> 
     assert_eq!(writes.len(), 1, "{writes:#?}");
     assert!(writes[0].contains("/services/"), "{writes:#?}");
 
-    try_join_all(orders.iter().map(|order| actor.end(order.pod_id))).await?;
+    try_join_all(orders.iter().map(|(actor, order)| actor.end(order.pod_id))).await?;
     Ok(())
 }
