@@ -7,16 +7,21 @@ use apocryph_publisher::{Provider, PublisherKey};
 
 use crate::{
     actor::Actor,
-    cluster::run,
+    cluster::{kubectl, run},
+    install::NAMESPACE,
     wait::within,
 };
 
-/// SIGKILL, from the machine: the node's processes are processes of this machine.
+/// SIGKILL to the leader, from the machine: the node's processes are processes of this machine, and a Pod's have its uid in
+/// the path of their control group.
 pub async fn kill() -> Result<()> {
-    let found = run(Command::new("pgrep").args(["-f", "^/apocryph-provider"])).context("no operator runs")?;
-    let mut kill = Command::new("kill");
-    kill.arg("-9").args(found.split_whitespace());
-    run(&mut kill).map(drop)
+    let leader = ["-n", NAMESPACE, "get", "pod", "-l", "apocryph.network/role=leader", "-o", "jsonpath={.items[0].metadata.uid}"];
+    let uid = kubectl(&leader)?;
+    // the kernel keeps 15 letters of a name
+    let found = run(Command::new("pgrep").args(["-x", "apocryph-provid"])).context("no operator runs")?;
+    let of_leader = |pid: &&str| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(uid.trim()));
+    let pid = found.split_whitespace().find(of_leader).context("no process of the leader's Pod")?;
+    run(Command::new("kill").args(["-9", pid])).map(drop)
 }
 
 /// A new connection once the operator, or its successor, listens again.
