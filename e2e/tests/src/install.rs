@@ -93,10 +93,14 @@ fn put_in_force(in_force: &mut Option<Profile>, profile: Profile) -> Result<()> 
     if *in_force == Some(profile) {
         return Ok(());
     }
-    *in_force = None;
+    // An upgrade leaves the admin's prices as they are: those of no values at all would stay.
+    let without_prices = in_force.take().is_none_or(|before| before == Profile::None);
     if profile == Profile::None {
         first_install()?;
     } else {
+        if without_prices {
+            kubectl(&["delete", "configmap", PRICING, "--namespace", NAMESPACE, "--ignore-not-found"])?;
+        }
         helm_upgrade(profile, &[]).context("helm")?;
     }
     *in_force = Some(profile);
@@ -130,7 +134,7 @@ pub fn helm_upgrade(profile: Profile, more: &[&str]) -> Result<String> {
 /// As on a cluster that never had it: without values, and without the price table that an earlier install left.
 fn first_install() -> Result<()> {
     helm_uninstall().context("helm")?;
-    kubectl(&["-n", NAMESPACE, "delete", "configmap", PRICING, "--ignore-not-found"])?;
+    kubectl(&["delete", "configmap", PRICING, "--namespace", NAMESPACE, "--ignore-not-found"])?;
     // It announces no internal address by itself, and the tests' node has no other.
     helm_upgrade(Profile::None, &["--set", "libp2p.announce.internal=true"]).context("helm")?;
     Ok(())

@@ -24,6 +24,10 @@ pub async fn by_api(admin: &Client, row: &Row) -> Result<Result<(), String>> {
         (None, Some(pod)) => spec_of(pod, &publisher, &pod_id),
         (None, None) => anyhow::bail!("neither pod nor spec"),
     };
+    // An end that is older than endedTTL would let the operator remove the object between the two requests.
+    let now = k8s_openapi::jiff::Timestamp::now().to_string();
+    let in_time = |spec: &Value| serde_json::from_str::<Value>(&spec.to_string().replace("2026-01-01T00:00:00Z", &now));
+    let spec = in_time(&spec)?;
     let api: Api<DynamicObject> = Api::all_with(
         admin.clone(),
         &ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("apocryph.network", "v1alpha1", "ApocryphPod"), "apocryphpods"),
@@ -40,7 +44,7 @@ pub async fn by_api(admin: &Client, row: &Row) -> Result<Result<(), String>> {
     if let (Some(then), Ok(())) = (&row.then, &said) {
         said = loop {
             let mut live = api.get(&name).await?;
-            live.data["spec"] = then.clone();
+            live.data["spec"] = in_time(then)?;
             match api.replace(&name, &PostParams { dry_run: true, ..PostParams::default() }, &live).await {
                 Ok(_) => break Ok(()),
                 // the operator wrote a status in between

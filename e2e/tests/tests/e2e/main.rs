@@ -1,20 +1,27 @@
-//! End-to-end: the chart on a real cluster, a stranger's client on the other side. Run by `make test`, one after the other,
-//! in the order of their names; each file says what it shows.
+//! End-to-end: the chart on a real cluster, a stranger's client on the other side. Run by `make test`: what shares one
+//! install at the same time, then what needs it alone, in the order of the names.
 
-mod a_first_pod;
-mod b_same_request;
-mod c_trouble;
-mod d_own_pods;
-mod e_rights;
-mod f_secrets;
-mod g_prices;
-mod h_quiet;
-mod m_crash;
-mod p_room;
-mod s_strict;
-mod t_leader;
-mod z_no_values;
-mod z_table;
+/// Beside each other, on one install.
+mod shared {
+    mod first_pod;
+    mod own_pods;
+    mod prices;
+    mod same_request;
+    mod trouble;
+}
+
+/// One after the other: they kill, count or change what is installed. In this order the fewest installs are changed.
+mod alone {
+    mod a_rights;
+    mod b_quiet;
+    mod c_crash;
+    mod d_leader;
+    mod e_secrets;
+    mod f_room;
+    mod g_strict;
+    mod h_no_values;
+    mod i_table;
+}
 
 /// A pod that sleeps: the smallest that runs.
 pub const SLEEPER: &str = "
