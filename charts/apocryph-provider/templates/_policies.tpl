@@ -9,6 +9,7 @@ Who can label namespaces and bind a role everywhere is cluster-admin in effect. 
 {{- define "apocryph.policyNames" -}}
 - apocryph-provider-namespaces
 - apocryph-provider-rolebindings
+- apocryph-provider-secrets
 - apocryph-tenant-pods
 - apocryph-tenant-services
 {{- end }}
@@ -148,6 +149,32 @@ validations:
   reason: Forbidden
 - expression: "!has(object.spec.type) || object.spec.type != 'ExternalName'"
   message: a tenant's Service must not be of type ExternalName
+  reason: Forbidden
+{{- end }}
+
+{{/* A Secret of type service-account-token is filled by Kubernetes with the token of whatever account it names. Create alone: the
+type cannot be changed later. */}}
+{{- define "apocryph.policy.apocryph-provider-secrets" -}}
+failurePolicy: Fail
+matchConstraints:
+  matchPolicy: Equivalent
+  namespaceSelector: {}
+  objectSelector: {}
+  resourceRules:
+  - apiGroups: [""]
+    apiVersions: [v1]
+    operations: [CREATE]
+    resources: [secrets]
+    scope: Namespaced
+matchConditions:
+- name: by-the-operator
+  expression: request.userInfo.username == '{{ include "apocryph.username" . }}'
+validations:
+- expression: request.namespace == '{{ .Release.Namespace }}' || request.namespace.matches('^apod-[a-z2-7]{26}$')
+  message: the operator of apocryph-provider may make Secrets in the namespace {{ .Release.Namespace }} and in tenants' namespaces only
+  reason: Forbidden
+- expression: "!has(object.type) || object.type == 'Opaque'"
+  message: the operator of apocryph-provider may make Secrets of type Opaque only
   reason: Forbidden
 {{- end }}
 
