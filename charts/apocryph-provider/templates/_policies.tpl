@@ -10,6 +10,7 @@ Who can label namespaces and bind a role everywhere is cluster-admin in effect. 
 - apocryph-provider-namespaces
 - apocryph-provider-rolebindings
 - apocryph-provider-secrets
+- apocryph-provider-pods
 - apocryph-tenant-pods
 - apocryph-tenant-services
 {{- end }}
@@ -175,6 +176,45 @@ validations:
   reason: Forbidden
 - expression: "!has(object.type) || object.type == 'Opaque'"
   message: the operator of apocryph-provider may make Secrets of type Opaque only
+  reason: Forbidden
+{{- end }}
+
+{{/* It may patch Pods to move the leader's label, which the libp2p Service selects. */}}
+{{- define "apocryph.policy.apocryph-provider-pods" -}}
+failurePolicy: Fail
+matchConstraints:
+  matchPolicy: Equivalent
+  namespaceSelector: {}
+  objectSelector: {}
+  resourceRules:
+  - apiGroups: [""]
+    apiVersions: [v1]
+    operations: [UPDATE]
+    resources: [pods]
+    scope: Namespaced
+matchConditions:
+- name: by-the-operator
+  expression: request.userInfo.username == '{{ include "apocryph.username" . }}'
+validations:
+- expression: request.namespace == '{{ .Release.Namespace }}'
+  message: the operator of apocryph-provider may change Pods in the namespace {{ .Release.Namespace }} only
+  reason: Forbidden
+- expression: object.spec == oldObject.spec
+  message: the operator of apocryph-provider may change nothing of a Pod but the label apocryph.network/role
+  reason: Forbidden
+# No other label is set, none is taken off.
+- expression: >-
+    object.metadata.?labels.orValue({}).all(key, key == 'apocryph.network/role' ||
+    oldObject.metadata.?labels[?key] == optional.of(object.metadata.labels[key])) &&
+    oldObject.metadata.?labels.orValue({}).all(key, key == 'apocryph.network/role' ||
+    object.metadata.?labels[?key].hasValue())
+  message: the operator of apocryph-provider may change nothing of a Pod but the label apocryph.network/role
+  reason: Forbidden
+- expression: >-
+    object.metadata.?annotations.orValue({}) == oldObject.metadata.?annotations.orValue({}) &&
+    object.metadata.?ownerReferences.orValue([]) == oldObject.metadata.?ownerReferences.orValue([]) &&
+    object.metadata.?finalizers.orValue([]) == oldObject.metadata.?finalizers.orValue([])
+  message: the operator of apocryph-provider may change nothing of a Pod but the label apocryph.network/role
   reason: Forbidden
 {{- end }}
 
