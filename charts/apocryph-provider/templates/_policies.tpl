@@ -12,15 +12,29 @@ Who can label namespaces and bind a role everywhere is cluster-admin in effect. 
 - apocryph-provider-secrets
 - apocryph-provider-pods
 - apocryph-tenant-pods
+- apocryph-tenant-priority
 - apocryph-tenant-services
 {{- end }}
 
 {{/* A binding is named after its policy. */}}
 {{- define "apocryph.bindingName" -}}{{ . }}-binding{{- end }}
 
+{{/* Of a list: name of the policy, chart. */}}
 {{- define "apocryph.bindingSpec" -}}
-policyName: {{ . }}
+{{- $name := index . 0 -}}
+{{- $root := index . 1 -}}
+policyName: {{ $name }}
 validationActions: [Deny]
+{{- if eq $name "apocryph-tenant-priority" }}
+# All of them: the policy is asked once for each.
+paramRef:
+  parameterNotFoundAction: Allow
+  selector: {}
+{{- else if and (eq $name "apocryph-tenant-pods") $root.Values.runtimeClass }}
+paramRef:
+  name: {{ $root.Values.runtimeClass | quote }}
+  parameterNotFoundAction: Deny
+{{- end }}
 {{- end }}
 
 {{/* Namespaces that the operator may touch, and what it may make of them. */}}
@@ -100,11 +114,18 @@ validations:
   reason: Forbidden
 {{- end }}
 
-{{/* Whoever makes a Pod there (ReplicaSets do): what Pod Security "baseline" lets through needs a user namespace around it.
-Create alone: what matters cannot be changed later, and refusing an update could keep a finalizer on a Pod for ever. */}}
+{{/* Whoever makes a Pod there (ReplicaSets do): what Pod Security "baseline" lets through needs a user namespace around it, and
+no Pod goes where the scheduler would not put it. Create alone: what matters cannot be changed later by who makes Pods through
+ReplicaSets, and refusing an update could keep a finalizer on a Pod for ever. */}}
 
 {{- define "apocryph.policy.apocryph-tenant-pods" -}}
 failurePolicy: Fail
+{{- if .Values.runtimeClass }}
+# For the tolerations that the class itself adds.
+paramKind:
+  apiVersion: node.k8s.io/v1
+  kind: RuntimeClass
+{{- end }}
 matchConstraints:
   matchPolicy: Equivalent
   namespaceSelector: {}
@@ -126,6 +147,29 @@ validations:
     (has(object.spec.hostUsers) && object.spec.hostUsers == false)
   message: where Pod Security is not restricted, a tenant's Pod needs hostUsers false
   reason: Forbidden
+# A Pod that is made with its node passes by the scheduler: taints, capacity, placement.
+- expression: "!has(object.spec.nodeName) || object.spec.nodeName == ''"
+  message: a tenant's Pod must be made without nodeName; the scheduler chooses the node
+  reason: Forbidden
+# What Kubernetes adds by itself (admission plugins DefaultTolerationSeconds, PodTolerationRestriction{{ if .Values.runtimeClass }}, RuntimeClass{{ end }}).
+- expression: >-
+    object.spec.?tolerations.orValue([]).all(t,
+    (t.?key.orValue('') in ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'] &&
+    t.?effect.orValue('') == 'NoExecute' && has(t.tolerationSeconds)) ||
+    (t.?key.orValue('') == 'node.kubernetes.io/memory-pressure' && t.?effect.orValue('') == 'NoSchedule')
+    {{- if .Values.runtimeClass }} ||
+    params.?scheduling.?tolerations.orValue([]).exists(c, c.?key == t.?key && c.?operator == t.?operator &&
+    c.?value == t.?value && c.?effect == t.?effect && c.?tolerationSeconds == t.?tolerationSeconds)
+    {{- end }})
+  message: >-
+    a tenant's Pod may tolerate node.kubernetes.io/not-ready and unreachable (NoExecute, for a time) and memory-pressure
+    (NoSchedule){{ if .Values.runtimeClass }}, and what its RuntimeClass tolerates{{ end }}, no other taint
+  reason: Forbidden
+{{- with .Values.runtimeClass }}
+- expression: has(object.spec.runtimeClassName) && object.spec.runtimeClassName == '{{ . }}'
+  message: a tenant's Pod must have the runtimeClassName {{ . }}
+  reason: Forbidden
+{{- end }}
 {{- end }}
 
 {{/* externalIPs take over an address in the whole cluster (CVE-2020-8554); ExternalName answers for a foreign name. */}}
@@ -218,12 +262,39 @@ validations:
   reason: Forbidden
 {{- end }}
 
+{{/* A higher priority drives other Pods out of their nodes. Kubernetes writes the name of the default class into a Pod that names
+none; which one that is, the classes themselves say. */}}
+{{- define "apocryph.policy.apocryph-tenant-priority" -}}
+failurePolicy: Fail
+paramKind:
+  apiVersion: scheduling.k8s.io/v1
+  kind: PriorityClass
+matchConstraints:
+  matchPolicy: Equivalent
+  namespaceSelector: {}
+  objectSelector: {}
+  resourceRules:
+  - apiGroups: [""]
+    apiVersions: [v1]
+    operations: [CREATE]
+    resources: [pods]
+    scope: Namespaced
+matchConditions:
+- name: in-a-tenants-namespace
+  expression: request.namespace.matches('^apod-[a-z2-7]{26}$')
+validations:
+- expression: >-
+    object.spec.?priorityClassName.orValue('') != params.metadata.name || params.?globalDefault.orValue(false)
+  message: a tenant's Pod must have no priorityClassName, or that of the default PriorityClass
+  reason: Forbidden
+{{- end }}
+
 {{/* SHA-256 over the RFC 8785 JSON of {name: spec}, lowercase hex. Keys are sorted by the encoder, all of them ASCII. */}}
 {{- define "apocryph.wallsHash" -}}
 {{- $specs := dict -}}
 {{- range $name := include "apocryph.policyNames" . | fromYamlArray -}}
 {{- $_ := set $specs $name (include (printf "apocryph.policy.%s" $name) $ | fromYaml) -}}
-{{- $_ := set $specs (include "apocryph.bindingName" $name) (include "apocryph.bindingSpec" $name | fromYaml) -}}
+{{- $_ := set $specs (include "apocryph.bindingName" $name) (include "apocryph.bindingSpec" (list $name $) | fromYaml) -}}
 {{- end -}}
 {{- $specs | mustToRawJson | sha256sum -}}
 {{- end }}
