@@ -11,6 +11,7 @@ Who can label namespaces and bind a role everywhere is cluster-admin in effect. 
 - apocryph-provider-rolebindings
 - apocryph-provider-secrets
 - apocryph-provider-pods
+- apocryph-provider-volumes
 - apocryph-tenant-pods
 - apocryph-tenant-priority
 - apocryph-tenant-services
@@ -286,6 +287,45 @@ validations:
 - expression: >-
     object.spec.?priorityClassName.orValue('') != params.metadata.name || params.?globalDefault.orValue(false)
   message: a tenant's Pod must have no priorityClassName, or that of the default PriorityClass
+  reason: Forbidden
+{{- end }}
+
+{{/* A claim may name a volume of somebody else, or copy one. Kubernetes lets volumeName be set once later, so updates count. */}}
+{{- define "apocryph.policy.apocryph-provider-volumes" -}}
+failurePolicy: Fail
+matchConstraints:
+  matchPolicy: Equivalent
+  namespaceSelector: {}
+  objectSelector: {}
+  resourceRules:
+  - apiGroups: [""]
+    apiVersions: [v1]
+    operations: [CREATE, UPDATE]
+    resources: [persistentvolumeclaims]
+    scope: Namespaced
+matchConditions:
+- name: by-the-operator
+  expression: request.userInfo.username == '{{ include "apocryph.username" . }}'
+validations:
+- expression: request.namespace.matches('^apod-[a-z2-7]{26}$')
+  message: the operator of apocryph-provider may make and change PersistentVolumeClaims in tenants' namespaces only
+  reason: Forbidden
+{{- if .Values.storage.class }}
+- expression: request.operation == 'UPDATE' || object.spec.?storageClassName.orValue('') == '{{ .Values.storage.class }}'
+  message: the operator of apocryph-provider may make PersistentVolumeClaims of the StorageClass {{ .Values.storage.class }} only
+  reason: Forbidden
+{{- else }}
+- expression: request.operation == 'UPDATE'
+  message: the operator of apocryph-provider may make no PersistentVolumeClaim; storage.class of the chart is empty
+  reason: Forbidden
+{{- end }}
+- expression: >-
+    object.spec.?volumeName.orValue('') == (request.operation == 'UPDATE' ? oldObject.spec.?volumeName.orValue('') : '')
+  message: the operator of apocryph-provider may not choose the volumeName of a PersistentVolumeClaim
+  reason: Forbidden
+- expression: >-
+    request.operation == 'UPDATE' || (!has(object.spec.dataSource) && !has(object.spec.dataSourceRef))
+  message: the operator of apocryph-provider may make PersistentVolumeClaims without dataSource and dataSourceRef only
   reason: Forbidden
 {{- end }}
 
