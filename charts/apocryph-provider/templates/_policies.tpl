@@ -173,7 +173,12 @@ validations:
 {{- end }}
 {{- end }}
 
-{{/* externalIPs take over an address in the whole cluster (CVE-2020-8554); ExternalName answers for a foreign name. */}}
+{{/* externalIPs take over an address in the whole cluster (CVE-2020-8554); ExternalName answers for a foreign name; a
+LoadBalancer costs money. A type that is unchanged passes: exposure.kind may have been another one before. */}}
+{{- define "apocryph.serviceTypes" -}}
+{{ if eq .Values.exposure.kind "NodePort" }}['ClusterIP', 'NodePort']{{ else }}['ClusterIP']{{ end }}
+{{- end }}
+
 {{- define "apocryph.policy.apocryph-tenant-services" -}}
 failurePolicy: Fail
 matchConstraints:
@@ -193,8 +198,10 @@ validations:
 - expression: "!has(object.spec.externalIPs) || object.spec.externalIPs.size() == 0"
   message: a tenant's Service must not have externalIPs
   reason: Forbidden
-- expression: "!has(object.spec.type) || object.spec.type != 'ExternalName'"
-  message: a tenant's Service must not be of type ExternalName
+- expression: >-
+    object.spec.?type.orValue('ClusterIP') in {{ include "apocryph.serviceTypes" . }} ||
+    (request.operation == 'UPDATE' && object.spec.?type == oldObject.spec.?type)
+  message: the type of a tenant's Service must be one of {{ include "apocryph.serviceTypes" . }}
   reason: Forbidden
 {{- end }}
 
