@@ -60,12 +60,18 @@ validations:
     (request.operation == 'DELETE' ? oldObject : object).metadata.name.matches('^apod-[a-z2-7]{26}$')
   message: the operator of apocryph-provider may touch namespaces named apod- and 26 characters of base32 only
   reason: Forbidden
-# Never privileged, never no level at all.
+# Never privileged, never no level at all.{{ if .Values.podSecurity.forceRestricted }} A namespace from before restricted was forced keeps its level.{{ end }}
 - expression: >-
     request.operation == 'DELETE' ||
     (has(object.metadata.labels) && 'pod-security.kubernetes.io/enforce' in object.metadata.labels &&
-    object.metadata.labels['pod-security.kubernetes.io/enforce'] in {{ include "apocryph.levels" . }})
-  message: the label pod-security.kubernetes.io/enforce must be one of {{ include "apocryph.levels" . }}
+    (object.metadata.labels['pod-security.kubernetes.io/enforce'] in {{ include "apocryph.levels" . }}
+    {{- if .Values.podSecurity.forceRestricted }} ||
+    (request.operation == 'UPDATE' && object.metadata.labels['pod-security.kubernetes.io/enforce'] == 'baseline' &&
+    oldObject.metadata.?labels[?'pod-security.kubernetes.io/enforce'] == optional.of('baseline'))
+    {{- end }}))
+  message: >-
+    the label pod-security.kubernetes.io/enforce must be one of {{ include "apocryph.levels" . }}
+    {{- if .Values.podSecurity.forceRestricted }}, or stay baseline where it is{{ end }}
   reason: Forbidden
 # A level of an old version lets through what later ones forbid.
 - expression: >-
