@@ -28,6 +28,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ $i.repository }}{{ if $i.tag }}:{{ $i.tag }}{{ end }}{{ if $i.digest }}@{{ $i.digest }}{{ end }}
 {{- end }}
 
+{{/* The operator may read every Secret of its namespace: it gets one where nobody else's are. */}}
+{{- define "apocryph.ownNamespace" -}}
+{{- if has .Release.Namespace (list "default" "kube-system" "kube-public" "kube-node-lease") -}}
+{{- fail (printf "the release must not be in the namespace %s: the operator may read all Secrets of its namespace; give it one of its own: --namespace apocryph-system --create-namespace" .Release.Namespace) -}}
+{{- end -}}
+{{- end }}
+
 {{/* How the API server calls the operator. */}}
 {{- define "apocryph.username" -}}
 system:serviceaccount:{{ .Release.Namespace }}:{{ include "apocryph.name" . }}

@@ -69,7 +69,18 @@ refuses() {
   grep -q "values don't meet the specifications of the schema" "$TEMP/error" || { cat "$TEMP/error"; return 1; }
 }
 
-old_kubernetes_refused() { ! helm template apocryph-provider "$CHART" --kube-version 1.32.9; }
+# fails_with TEXT ARGUMENT...: helm does not render it, and says why
+fails_with() {
+  local text=$1
+  shift
+  if render "$@" >/dev/null 2>"$TEMP/error"; then
+    echo "rendered with: $*"
+    return 1
+  fi
+  grep -qF "$text" "$TEMP/error" || { cat "$TEMP/error"; return 1; }
+}
+
+old_kubernetes_refused() { fails_with "incompatible with Kubernetes v1.32.9" --kube-version 1.32.9; }
 
 server_takes() { kubectl apply --dry-run=server --namespace default -f "$1"; }
 
@@ -86,13 +97,16 @@ if [ "${1:-}" = --update ]; then
   exit
 fi
 
-test_that "helm lint --strict" helm lint --strict "$CHART" --kube-version "$KUBE_VERSION"
-test_that "helm lint --strict, everything set" helm lint --strict "$CHART" --kube-version "$KUBE_VERSION" --values everything.values.yaml
+test_that "helm lint --strict" helm lint --strict "$CHART" --namespace apocryph-system --kube-version "$KUBE_VERSION"
+test_that "helm lint --strict, everything set" helm lint --strict "$CHART" --namespace apocryph-system --kube-version "$KUBE_VERSION" --values everything.values.yaml
 test_that "snapshot: defaults" snapshot defaults
 test_that "snapshot: everything set" snapshot everything
 test_that "every rule has a reason, one group, no wildcard" rules_have_reasons
 test_that "uninstall keeps CRD, policies and bindings" kept
 test_that "Kubernetes before 1.33 is refused" old_kubernetes_refused
+for namespace in default kube-system kube-public kube-node-lease; do
+  test_that "refused: the namespace $namespace" fails_with "must not be in the namespace $namespace" --namespace "$namespace"
+done
 for value in 'replica=1' 'capacity.max.cpus=1' 'exposure.kind="HostPort"' 'podSecurity.level="privileged"' \
   'timings.startDeadline=600' 'payment.address="0x12"' 'libp2p.service.type="ClusterIP"' \
   'pricing.tables=[{"name":"a","payment":{"free":{}}}]' 'capacity.storageGiB="10Gi"'; do
