@@ -125,7 +125,7 @@ pub struct Refused {
     pub stream: Stream,
     pub protocol: StreamProtocol,
     pub limit: Limit,
-    pub permit: OwnedSemaphorePermit,
+    pub permit: RefusalPermit,
 }
 
 pub enum Arrival {
@@ -138,6 +138,12 @@ pub struct Permit {
     _connection: OwnedSemaphorePermit,
     _peer: (OwnedSemaphorePermit, Arc<PeerSlot>),
     _address: (OwnedSemaphorePermit, Arc<AddressSlot>),
+    _total: OwnedSemaphorePermit,
+}
+
+/// A refused stream's share of the refuser.
+pub struct RefusalPermit {
+    _connection: OwnedSemaphorePermit,
     _total: OwnedSemaphorePermit,
 }
 
@@ -263,6 +269,7 @@ impl Behaviour {
             remote,
             shared: self.shared.clone(),
             streams: Arc::new(Semaphore::new(self.shared.streams.per_connection)),
+            refuser: Arc::new(Semaphore::new(self.shared.streams.refuser_per_connection)),
             peer_slot,
             address,
             _connection: connection,
@@ -345,6 +352,7 @@ pub struct Handler {
     remote: Multiaddr,
     shared: Arc<Shared>,
     streams: Arc<Semaphore>,
+    refuser: Arc<Semaphore>,
     peer_slot: Arc<PeerSlot>,
     address: Arc<AddressSlot>,
     _connection: Option<OwnedSemaphorePermit>,
@@ -371,6 +379,15 @@ impl Handler {
         }
     }
 
+    fn refusal_permit(&self) -> Option<RefusalPermit> {
+        let of_connection = self.refuser.clone().try_acquire_owned().ok()?;
+        let of_all = self.shared.refuser.clone().try_acquire_owned().ok()?;
+        Some(RefusalPermit {
+            _connection: of_connection,
+            _total: of_all,
+        })
+    }
+
     fn arrived(&self, stream: Stream, protocol: StreamProtocol) {
         let (arrival, limit) = match self.permit() {
             Ok(permit) => {
@@ -384,8 +401,8 @@ impl Handler {
                 };
                 (Arrival::Admitted(admitted), Limit::Draining)
             }
-            Err(limit) => match self.shared.refuser.clone().try_acquire_owned() {
-                Ok(permit) => (
+            Err(limit) => match self.refusal_permit() {
+                Some(permit) => (
                     Arrival::Refused(Refused {
                         stream,
                         protocol,
@@ -394,7 +411,7 @@ impl Handler {
                     }),
                     limit,
                 ),
-                Err(_) => {
+                None => {
                     tracing::debug!(peer = %self.peer, limit = limit.as_str(), "stream reset: the refuser is full");
                     self.shared.metrics.stream_reset(limit.as_str());
                     return;

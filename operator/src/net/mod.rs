@@ -1,6 +1,7 @@
 //! Peers and bytes; no kube.
 
 pub mod behaviour;
+mod frames;
 pub mod identity;
 pub mod inbound;
 pub mod limits;
