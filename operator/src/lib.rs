@@ -16,6 +16,8 @@ pub mod attestation;
 pub mod billing;
 pub mod capacity;
 pub mod client;
+#[cfg(test)]
+mod fake_api;
 pub mod identity_store;
 pub mod lease;
 pub mod model;
