@@ -7,7 +7,6 @@ use std::{
     convert::Infallible,
     fmt,
     future::{Ready, ready},
-    net::{Ipv4Addr, Ipv6Addr},
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -20,7 +19,6 @@ use libp2p::{
         transport::PortUse,
         upgrade::{DeniedUpgrade, InboundUpgrade, UpgradeInfo},
     },
-    multiaddr::Protocol,
     swarm::{
         ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour, Stream,
         SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
@@ -33,6 +31,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     limits::{Connections, Settings, Streams},
+    prefix::Prefix,
     rates::Rates,
     slots::{Slot, Slots},
 };
@@ -76,35 +75,6 @@ impl Limit {
             Limit::Rate => "too fast from this address",
             Limit::Draining => "this process is going down",
             Limit::Pending => "in the handshake from this address",
-        }
-    }
-}
-
-/// What peers are counted by when peer ids cost nothing: an IPv4 address, or the /64 of an IPv6 address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Prefix {
-    V4(Ipv4Addr),
-    V6([u16; 4]),
-    /// No IP address: all of these count as one.
-    Other,
-}
-
-impl Prefix {
-    pub fn of(address: &Multiaddr) -> Prefix {
-        match address.iter().next() {
-            Some(Protocol::Ip4(ip)) => Prefix::V4(ip),
-            Some(Protocol::Ip6(ip)) => Prefix::of_v6(ip),
-            _ => Prefix::Other,
-        }
-    }
-
-    fn of_v6(ip: Ipv6Addr) -> Prefix {
-        match ip.to_ipv4_mapped() {
-            Some(ip) => Prefix::V4(ip),
-            None => {
-                let [a, b, c, d, ..] = ip.segments();
-                Prefix::V6([a, b, c, d])
-            }
         }
     }
 }
@@ -560,16 +530,5 @@ mod tests {
         assert!(knock(7).is_err());
         assert_eq!(behaviour.shared.metrics.denied("pending"), 1);
         assert_eq!(behaviour.shared.metrics.denied("address"), 1);
-    }
-
-    #[test]
-    fn an_address_is_counted_by_what_its_owner_pays_for() {
-        let of = |text: &str| Prefix::of(&text.parse().unwrap());
-        assert_eq!(of("/ip4/203.0.113.1/tcp/1"), of("/ip4/203.0.113.1/udp/2/quic-v1"));
-        assert_ne!(of("/ip4/203.0.113.1/tcp/1"), of("/ip4/203.0.113.2/tcp/1"));
-        assert_eq!(of("/ip6/::ffff:203.0.113.1/tcp/1"), of("/ip4/203.0.113.1/tcp/1"));
-        assert_eq!(of("/ip6/2001:db8:1:2:3::/tcp/1"), of("/ip6/2001:db8:1:2::9/tcp/1"));
-        assert_ne!(of("/ip6/2001:db8:1:2::/tcp/1"), of("/ip6/2001:db8:1:3::/tcp/1"));
-        assert_eq!(of("/dns4/example.org/tcp/1"), Prefix::Other);
     }
 }

@@ -5,6 +5,7 @@ mod frames;
 pub mod identity;
 pub mod inbound;
 pub mod limits;
+mod prefix;
 mod rates;
 pub mod router;
 mod slots;
