@@ -330,6 +330,12 @@ fn net_settings(libp2p: &Libp2p, memory: u64) -> Result<net::Settings, Error> {
             return Err(bad(field, "must be at least 1"));
         }
     }
+    if streams.per_connection > net::PER_CONNECTION_MAX {
+        return Err(bad(
+            "libp2p.limits.streams.perConnection",
+            format!("must be at most {}", net::PER_CONNECTION_MAX),
+        ));
+    }
     let defaults = net::Settings::default();
     Ok(net::Settings {
         listen: listen(libp2p.port),
@@ -499,6 +505,16 @@ mod tests {
         assert_eq!(config.pods.storage_class, None);
         assert_eq!(config.pods.ended_ttl, Duration::from_secs(7 * 86400));
         assert_eq!(config.net.connections.memory_bytes, 768 << 20);
+        // The chart's numbers are the program's own.
+        let defaults = net::Settings::default();
+        assert_eq!(config.net.streams, defaults.streams);
+        assert_eq!(
+            config.net.connections,
+            net::Connections {
+                memory_bytes: 768 << 20,
+                ..defaults.connections
+            }
+        );
         assert_eq!(config.payment_address, None);
     }
 
@@ -566,6 +582,11 @@ mod tests {
                 "payment.address: \"0x12\"",
             ),
             ("hash: ", "hash: x", "walls.hash"),
+            (
+                "perConnection: 16",
+                "perConnection: 1025",
+                "libp2p.limits.streams.perConnection: must be at most 1024",
+            ),
             (
                 "\"addresses\":[],\"internal\"",
                 "\"addresses\":[\"provider.example\"],\"internal\"",

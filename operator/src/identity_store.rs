@@ -251,16 +251,12 @@ fn metadata(name: &str) -> ObjectMeta {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        convert::Infallible,
-        sync::{Arc, Mutex},
-    };
+    use std::sync::{Arc, Mutex};
 
-    use http_body_util::BodyExt;
-    use kube::client::Body;
     use serde_json::Value;
 
     use super::*;
+    use crate::fake_api::{Answer, client, fail};
 
     /// Secrets and ConfigMaps by path, and the writes.
     #[derive(Clone, Default)]
@@ -280,33 +276,15 @@ mod tests {
     impl Server {
         fn store(&self) -> IdentityStore {
             let server = self.clone();
-            let service = tower::service_fn(move |request: http::Request<Body>| {
-                let server = server.clone();
-                async move {
-                    let (parts, body) = request.into_parts();
-                    let body = body.collect().await.unwrap().to_bytes();
-                    let path = parts
-                        .uri
-                        .path()
-                        .trim_start_matches("/api/v1/namespaces/apocryph/")
-                        .to_owned();
-                    let (code, answer) = server.answer(parts.method.as_str(), path, &body);
-                    let body = Body::from(serde_json::to_vec(&answer).unwrap());
-                    Ok::<_, Infallible>(http::Response::builder().status(code).body(body).unwrap())
-                }
+            let client = client("apocryph", move |method, path, body| {
+                let path = path.trim_start_matches("/api/v1/namespaces/apocryph/").to_owned();
+                server.answer(method.as_str(), path, body)
             });
-            IdentityStore::new(Client::new(service, "apocryph"), "apocryph", "identity", "peer")
+            IdentityStore::new(client, "apocryph", "identity", "peer")
         }
 
-        fn answer(&self, method: &str, path: String, body: &[u8]) -> (u16, Value) {
+        fn answer(&self, method: &str, path: String, body: &[u8]) -> Answer {
             let mut state = self.0.lock().unwrap();
-            let fail = |code: u16, reason: &str| {
-                (
-                    code,
-                    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                    "message": reason, "reason": reason, "code": code}),
-                )
-            };
             if method != "GET" {
                 state.writes.push(format!("{method} {path}"));
             }

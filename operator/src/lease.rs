@@ -330,16 +330,12 @@ fn conflict_or_gone(error: &kube::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        convert::Infallible,
-        sync::{Arc, Mutex},
-    };
+    use std::sync::{Arc, Mutex};
 
-    use http_body_util::BodyExt;
-    use kube::client::Body;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::fake_api::{Answer, client, fail};
 
     /// One Lease with optimistic concurrency, as the API server keeps it.
     #[derive(Clone, Default)]
@@ -358,28 +354,11 @@ mod tests {
     impl Server {
         fn client(&self) -> Client {
             let server = self.clone();
-            let service = tower::service_fn(move |request: http::Request<Body>| {
-                let server = server.clone();
-                async move {
-                    let (parts, body) = request.into_parts();
-                    let body = body.collect().await.unwrap().to_bytes();
-                    let (code, answer) = server.answer(parts.method.as_str(), &body);
-                    let body = Body::from(serde_json::to_vec(&answer).unwrap());
-                    Ok::<_, Infallible>(http::Response::builder().status(code).body(body).unwrap())
-                }
-            });
-            Client::new(service, "apocryph")
+            client("apocryph", move |method, _, body| server.answer(method.as_str(), body))
         }
 
-        fn answer(&self, method: &str, body: &[u8]) -> (u16, Value) {
+        fn answer(&self, method: &str, body: &[u8]) -> Answer {
             let mut state = self.0.lock().unwrap();
-            let fail = |code: u16, reason: &str| {
-                (
-                    code,
-                    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                    "message": reason, "reason": reason, "code": code}),
-                )
-            };
             if state.down {
                 return fail(503, "ServiceUnavailable");
             }

@@ -9,6 +9,11 @@
 //! A protocol handler never touches a Deployment; the controller never touches a stream. They meet at the `ApocryphPod`.
 //! `tests/layers.rs` holds the imports to that.
 
+/// glibc's allocator keeps nearly all that a burst of strangers' streams once took, and connections are denied by resident
+/// memory: one burst would shut the door for good. This one gives pages back (`tests/memory.rs`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub mod admission;
 pub mod announce;
 pub mod args;
@@ -16,6 +21,8 @@ pub mod attestation;
 pub mod billing;
 pub mod capacity;
 pub mod client;
+#[cfg(test)]
+mod fake_api;
 pub mod identity_store;
 pub mod lease;
 pub mod model;

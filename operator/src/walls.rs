@@ -174,15 +174,12 @@ fn hash(specs: &BTreeMap<String, Option<Value>>) -> Result<[u8; 32], serde_json:
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        convert::Infallible,
-        sync::{Arc, Mutex},
-    };
+    use std::sync::{Arc, Mutex};
 
-    use kube::client::Body;
     use serde_json::json;
 
     use super::*;
+    use crate::fake_api;
 
     /// The chart's defaults as helm renders them (charts/apocryph-provider/tests/check.sh keeps the file current).
     const RENDERED: &str = include_str!("../../charts/apocryph-provider/tests/defaults.rendered.yaml");
@@ -235,28 +232,16 @@ mod tests {
     /// Serves the objects; `None`: the API server is away.
     fn client(objects: &Objects) -> Client {
         let objects = objects.clone();
-        let service = tower::service_fn(move |request: http::Request<Body>| {
-            let path = request.uri().path().rsplitn(3, '/').take(2).collect::<Vec<_>>();
+        fake_api::client("default", move |_, path, _| {
+            let path = path.rsplitn(3, '/').take(2).collect::<Vec<_>>();
             let path = format!("{}/{}", path[1], path[0]);
-            let (code, answer) = match &*objects.lock().unwrap() {
-                None => (
-                    503,
-                    json!({"kind": "Status", "status": "Failure", "code": 503, "reason": "away"}),
-                ),
-                Some(objects) => objects.get(&path).map_or_else(
-                    || {
-                        (
-                            404,
-                            json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound"}),
-                        )
-                    },
-                    |object| (200, object.clone()),
-                ),
-            };
-            let body = Body::from(serde_json::to_vec(&answer).unwrap());
-            async move { Ok::<_, Infallible>(http::Response::builder().status(code).body(body).unwrap()) }
-        });
-        Client::new(service, "default")
+            match &*objects.lock().unwrap() {
+                None => fake_api::fail(503, "away"),
+                Some(objects) => objects
+                    .get(&path)
+                    .map_or_else(|| fake_api::fail(404, "NotFound"), |object| (200, object.clone())),
+            }
+        })
     }
 
     #[tokio::test]

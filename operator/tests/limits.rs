@@ -140,3 +140,32 @@ async fn streams_opened_too_fast_are_told_so() {
     assert!(codes.contains(&"busy".to_owned()), "{codes:?}");
     assert!(server.metrics.streams_over("rate").0 > 0);
 }
+
+/// yamux keeps each frame that waits as an allocation of its own: see `net::frames`.
+#[tokio::test]
+async fn a_window_filled_byte_by_byte_costs_its_own_connection_alone() {
+    let (held, gate) = Held::new();
+    let server = Server::start(&[TCP], Settings::default(), Default::default(), vec![Arc::new(held)]).await;
+    let [client, other] = [
+        Client::connected(&server.addresses[0]).await,
+        Client::connected(&server.addresses[0]).await,
+    ];
+    let mut bystander = other.open(server.peer, Held::PROTOCOL).await.unwrap();
+    bystander.write_all(&framed(request())).await.unwrap();
+    bystander.flush().await.unwrap();
+
+    let mut stream = client.open(server.peer, Held::PROTOCOL).await.unwrap();
+    stream.write_all(&framed(request())).await.unwrap();
+    let mut sent = 0;
+    while sent < 20_000 && stream.write_all(&[0]).await.is_ok() && stream.flush().await.is_ok() {
+        sent += 1;
+    }
+    assert!(sent < 20_000);
+    eventually("the connection has ended", || client.connections_closed() == 1).await;
+
+    gate.send(true).unwrap();
+    bystander.close().await.unwrap();
+    let replies: Vec<PodReply> = all(&mut bystander).await;
+    assert_eq!(verdict(&replies).as_deref(), Some("running"));
+    assert_eq!(other.connections_closed(), 0);
+}

@@ -77,6 +77,8 @@ async fn burst(transport: &str, settings: Settings, held: usize) -> BTreeMap<Str
 
 async fn bursts(transport: &str) {
     let mut roomy = Settings::default();
+    // All peers have one address here.
+    roomy.connections.per_address = PEERS;
     roomy.streams.per_address = PEERS * STREAMS;
     let all = PEERS * STREAMS;
     assert_eq!(
@@ -85,8 +87,10 @@ async fn bursts(transport: &str) {
     );
 
     let mut tight = Settings::default();
+    tight.connections.per_address = PEERS;
     tight.streams.per_address = 50;
     tight.streams.refuser = all;
+    tight.streams.refuser_per_connection = STREAMS;
     let verdicts = BTreeMap::from([("running".to_owned(), 50), ("busy".to_owned(), all - 50)]);
     assert_eq!(burst(transport, tight, 50).await, verdicts);
 }
@@ -132,7 +136,7 @@ async fn more_streams_than_permits_and_refuser(transport: &str) {
         served.push(stream);
     }
     let mut refused = Vec::new();
-    for _ in 0..limits.refuser {
+    for _ in 0..limits.refuser_per_connection {
         let mut stream = ask(&client, &server).await;
         assert_eq!(first_code(&mut stream).await.as_deref(), Some("busy"));
         refused.push(stream);
@@ -142,7 +146,10 @@ async fn more_streams_than_permits_and_refuser(transport: &str) {
         let _reset = stream.write_all(&framed(request())).await;
         assert_eq!(first_code(&mut stream).await, None);
     }
-    assert_eq!(server.metrics.streams_over("connection"), (limits.refuser as u64, 1));
+    assert_eq!(
+        server.metrics.streams_over("connection"),
+        (limits.refuser_per_connection as u64, 1)
+    );
 
     // The connection lives: its streams come to their end, and it takes new ones.
     assert_eq!(client.connections_closed(), 0);

@@ -7,7 +7,6 @@ use std::{
     convert::Infallible,
     fmt,
     future::{Ready, ready},
-    net::{Ipv4Addr, Ipv6Addr},
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -20,7 +19,6 @@ use libp2p::{
         transport::PortUse,
         upgrade::{DeniedUpgrade, InboundUpgrade, UpgradeInfo},
     },
-    multiaddr::Protocol,
     swarm::{
         ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour, Stream,
         SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
@@ -33,6 +31,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     limits::{Connections, Settings, Streams},
+    prefix::Prefix,
     rates::Rates,
     slots::{Slot, Slots},
 };
@@ -80,35 +79,6 @@ impl Limit {
     }
 }
 
-/// What peers are counted by when peer ids cost nothing: an IPv4 address, or the /64 of an IPv6 address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Prefix {
-    V4(Ipv4Addr),
-    V6([u16; 4]),
-    /// No IP address: all of these count as one.
-    Other,
-}
-
-impl Prefix {
-    pub fn of(address: &Multiaddr) -> Prefix {
-        match address.iter().next() {
-            Some(Protocol::Ip4(ip)) => Prefix::V4(ip),
-            Some(Protocol::Ip6(ip)) => Prefix::of_v6(ip),
-            _ => Prefix::Other,
-        }
-    }
-
-    fn of_v6(ip: Ipv6Addr) -> Prefix {
-        match ip.to_ipv4_mapped() {
-            Some(ip) => Prefix::V4(ip),
-            None => {
-                let [a, b, c, d, ..] = ip.segments();
-                Prefix::V6([a, b, c, d])
-            }
-        }
-    }
-}
-
 /// A stream that is to be served.
 pub struct Admitted {
     pub peer: PeerId,
@@ -125,7 +95,7 @@ pub struct Refused {
     pub stream: Stream,
     pub protocol: StreamProtocol,
     pub limit: Limit,
-    pub permit: OwnedSemaphorePermit,
+    pub permit: RefusalPermit,
 }
 
 pub enum Arrival {
@@ -138,6 +108,12 @@ pub struct Permit {
     _connection: OwnedSemaphorePermit,
     _peer: (OwnedSemaphorePermit, Arc<PeerSlot>),
     _address: (OwnedSemaphorePermit, Arc<AddressSlot>),
+    _total: OwnedSemaphorePermit,
+}
+
+/// A refused stream's share of the refuser.
+pub struct RefusalPermit {
+    _connection: OwnedSemaphorePermit,
     _total: OwnedSemaphorePermit,
 }
 
@@ -263,6 +239,7 @@ impl Behaviour {
             remote,
             shared: self.shared.clone(),
             streams: Arc::new(Semaphore::new(self.shared.streams.per_connection)),
+            refuser: Arc::new(Semaphore::new(self.shared.streams.refuser_per_connection)),
             peer_slot,
             address,
             _connection: connection,
@@ -345,6 +322,7 @@ pub struct Handler {
     remote: Multiaddr,
     shared: Arc<Shared>,
     streams: Arc<Semaphore>,
+    refuser: Arc<Semaphore>,
     peer_slot: Arc<PeerSlot>,
     address: Arc<AddressSlot>,
     _connection: Option<OwnedSemaphorePermit>,
@@ -371,6 +349,15 @@ impl Handler {
         }
     }
 
+    fn refusal_permit(&self) -> Option<RefusalPermit> {
+        let of_connection = self.refuser.clone().try_acquire_owned().ok()?;
+        let of_all = self.shared.refuser.clone().try_acquire_owned().ok()?;
+        Some(RefusalPermit {
+            _connection: of_connection,
+            _total: of_all,
+        })
+    }
+
     fn arrived(&self, stream: Stream, protocol: StreamProtocol) {
         let (arrival, limit) = match self.permit() {
             Ok(permit) => {
@@ -384,8 +371,8 @@ impl Handler {
                 };
                 (Arrival::Admitted(admitted), Limit::Draining)
             }
-            Err(limit) => match self.shared.refuser.clone().try_acquire_owned() {
-                Ok(permit) => (
+            Err(limit) => match self.refusal_permit() {
+                Some(permit) => (
                     Arrival::Refused(Refused {
                         stream,
                         protocol,
@@ -394,7 +381,7 @@ impl Handler {
                     }),
                     limit,
                 ),
-                Err(_) => {
+                None => {
                     tracing::debug!(peer = %self.peer, limit = limit.as_str(), "stream reset: the refuser is full");
                     self.shared.metrics.stream_reset(limit.as_str());
                     return;
@@ -543,16 +530,5 @@ mod tests {
         assert!(knock(7).is_err());
         assert_eq!(behaviour.shared.metrics.denied("pending"), 1);
         assert_eq!(behaviour.shared.metrics.denied("address"), 1);
-    }
-
-    #[test]
-    fn an_address_is_counted_by_what_its_owner_pays_for() {
-        let of = |text: &str| Prefix::of(&text.parse().unwrap());
-        assert_eq!(of("/ip4/203.0.113.1/tcp/1"), of("/ip4/203.0.113.1/udp/2/quic-v1"));
-        assert_ne!(of("/ip4/203.0.113.1/tcp/1"), of("/ip4/203.0.113.2/tcp/1"));
-        assert_eq!(of("/ip6/::ffff:203.0.113.1/tcp/1"), of("/ip4/203.0.113.1/tcp/1"));
-        assert_eq!(of("/ip6/2001:db8:1:2:3::/tcp/1"), of("/ip6/2001:db8:1:2::9/tcp/1"));
-        assert_ne!(of("/ip6/2001:db8:1:2::/tcp/1"), of("/ip6/2001:db8:1:3::/tcp/1"));
-        assert_eq!(of("/dns4/example.org/tcp/1"), Prefix::Other);
     }
 }

@@ -10,10 +10,15 @@ pub const BUSY_RETRY_AFTER: u32 = 5;
 pub const IDENTIFY_PROTOCOL: &str = "/apocryph/0.0.1";
 /// Agent version that identify tells.
 pub const AGENT: &str = concat!("apocryph-provider/", env!("CARGO_PKG_VERSION"));
-/// QUIC: bytes of one stream that are buffered unread. yamux has the same number in its protocol.
-pub const QUIC_STREAM_WINDOW: u32 = 256 << 10;
+/// Bytes of one stream that are buffered unread. yamux has this number in its protocol; it grows only with what is read here,
+/// at most to twice the largest request.
+pub const STREAM_WINDOW: u32 = 256 << 10;
 /// QUIC: bytes of one connection that are buffered unread.
 pub const QUIC_CONNECTION_WINDOW: u32 = 4 << 20;
+/// Streams per connection beyond those that are served, refused or agreeing: identify and ping, both ways.
+const OWN_STREAMS: usize = 6;
+/// Most that `Streams::per_connection` may be: yamux itself ends a program whose windows of one connection exceed 1 GiB.
+pub const PER_CONNECTION_MAX: usize = 1024;
 /// Connections are closed one after the other at shutdown, all within.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -35,6 +40,10 @@ pub struct Settings {
 }
 
 /// Inbound streams that are served at the same time.
+///
+/// yamux takes up to [`STREAM_WINDOW`] for each open stream before anybody has looked at it, so what one address can pin is
+/// `Connections::per_address` × [`Streams::muxer`] × 256 KiB: 80 MiB by default, and half as much again by frames as small as
+/// `frames` lets them be. Memory in all is watched by `Connections::memory_bytes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Streams {
     pub per_connection: usize,
@@ -44,11 +53,13 @@ pub struct Streams {
     pub total: usize,
     /// Streams over a limit that are being answered `busy`; past it they are reset.
     pub refuser: usize,
+    /// Of those, on one connection: no connection takes the refuser from the others.
+    pub refuser_per_connection: usize,
     /// Streams that one address prefix may open at once after a pause, and then per second. Each costs a signature check and
     /// may cost a read of the Kubernetes API.
     pub burst: u32,
     pub per_second: u32,
-    /// Streams of one connection that are agreeing on their protocol.
+    /// Streams of one connection that are agreeing on their protocol; more wait.
     pub negotiating: usize,
 }
 
@@ -89,9 +100,10 @@ impl Default for Streams {
             per_address: 64,
             total: 512,
             refuser: 64,
+            refuser_per_connection: 12,
             burst: 512,
             per_second: 32,
-            negotiating: 32,
+            negotiating: 6,
         }
     }
 }
@@ -101,7 +113,7 @@ impl Default for Connections {
         Connections {
             total: 512,
             per_peer: 4,
-            per_address: 32,
+            per_address: 8,
             pending_per_address: 16,
             pending: 128,
             memory_bytes: 384 << 20,
@@ -114,8 +126,42 @@ impl Streams {
     /// and negotiation included: yamux ends the whole connection at its own limit, QUIC holds the opener back in silence.
     pub fn muxer(&self) -> usize {
         self.per_connection
-            .saturating_add(self.refuser)
+            .saturating_add(self.refuser_per_connection)
             .saturating_add(self.negotiating)
-            .saturating_add(16)
+            .saturating_add(OWN_STREAMS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::frames::{ALLOWANCE, FRAME_COST},
+        *,
+    };
+
+    /// Bytes that yamux and the allocator keep beside the body of each frame that waits.
+    const FRAME_OVERHEAD: usize = 64;
+
+    #[test]
+    fn by_default_one_address_pins_a_quarter_of_the_container_at_most() {
+        let (streams, connections) = (Streams::default(), Connections::default());
+        let per_connection = streams.muxer() * STREAM_WINDOW as usize;
+        let frames = streams.muxer() * frames_overhead();
+        let tcp = connections.per_address * (per_connection + frames + ALLOWANCE as usize);
+        let quic = connections.per_address * QUIC_CONNECTION_WINDOW as usize;
+        assert!(tcp <= 128 << 20, "{tcp}");
+        assert!(quic <= tcp);
+    }
+
+    /// Of a window full of the smallest frames that may come all the time.
+    fn frames_overhead() -> usize {
+        STREAM_WINDOW as usize / FRAME_COST as usize * FRAME_OVERHEAD
+    }
+
+    #[test]
+    fn the_muxers_limit_lies_above_everything_that_is_answered() {
+        let streams = Streams::default();
+        assert!(streams.muxer() > streams.per_connection + streams.refuser_per_connection + streams.negotiating);
+        assert!(streams.refuser_per_connection <= streams.refuser);
     }
 }

@@ -1,9 +1,11 @@
 //! Peers and bytes; no kube.
 
 pub mod behaviour;
+mod frames;
 pub mod identity;
 pub mod inbound;
 pub mod limits;
+mod prefix;
 mod rates;
 pub mod router;
 mod slots;

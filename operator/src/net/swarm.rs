@@ -20,9 +20,10 @@ use tokio::{
 
 use super::{
     behaviour::{Behaviour, BehaviourEvent},
+    frames::Counted,
     identity::Identity,
     inbound::Memory,
-    limits::{CLOSE_DEADLINE, QUIC_CONNECTION_WINDOW, QUIC_STREAM_WINDOW, Settings},
+    limits::{CLOSE_DEADLINE, QUIC_CONNECTION_WINDOW, STREAM_WINDOW, Settings},
     router::Router,
 };
 
@@ -90,14 +91,14 @@ pub fn start(net: Net) -> Result<Running, Error> {
     let yamux = move || {
         let mut config = yamux::Config::default();
         config.set_max_num_streams(muxer);
-        config
+        Counted(config)
     };
     let mut swarm = SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux)?
         .with_quic_config(|mut config| {
             config.max_concurrent_stream_limit = u32::try_from(muxer).unwrap_or(u32::MAX);
-            config.max_stream_data = QUIC_STREAM_WINDOW;
+            config.max_stream_data = STREAM_WINDOW;
             config.max_connection_data = QUIC_CONNECTION_WINDOW;
             config
         })

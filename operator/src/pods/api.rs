@@ -1,14 +1,15 @@
 //! One request to the API server: at most four seconds, its failure named by verb, kind and object.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, future::Future};
 
 use apocryph_crd::ApocryphPod;
-use kube::Api;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 
-use crate::model::key::PodName;
-
-/// A request that is not answered by then counts as not answered; a deposed leader's write must not land late.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+use super::FIELD_MANAGER;
+use crate::{client::REQUEST_DEADLINE, model::key::PodName};
 
 /// HTTP status of a server that asks to come again.
 const TOO_MANY_REQUESTS: u16 = 429;
@@ -96,11 +97,11 @@ pub async fn ask<T>(
     name: &str,
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, Failed> {
-    let cause = match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+    let cause = match tokio::time::timeout(REQUEST_DEADLINE, request).await {
         Ok(Ok(answer)) => return Ok(answer),
         Ok(Err(kube::Error::Api(status))) => Cause::Refused(status),
         Ok(Err(error)) => Cause::NoAnswer(error.to_string()),
-        Err(_) => Cause::NoAnswer(format!("none within {} s", REQUEST_TIMEOUT.as_secs())),
+        Err(_) => Cause::NoAnswer(format!("none within {} s", REQUEST_DEADLINE.as_secs())),
     };
     Err(Failed {
         verb,
@@ -122,4 +123,20 @@ pub fn found<T>(answer: Result<T, Failed>) -> Result<Option<T>, Failed> {
 /// A fresh read of an ApocryphPod.
 pub async fn read(api: &Api<ApocryphPod>, name: &PodName) -> Result<Option<ApocryphPod>, Failed> {
     found(ask("get", "ApocryphPod", name.as_str(), api.get(name.as_str())).await)
+}
+
+/// A merge patch of an ApocryphPod, not of its status. `patch` carries the resourceVersion that is known: on another version
+/// it is a conflict.
+pub async fn merge(api: &Api<ApocryphPod>, name: &str, patch: serde_json::Value) -> Result<ApocryphPod, Failed> {
+    let by_us = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    ask(
+        "patch",
+        "ApocryphPod",
+        name,
+        api.patch(name, &by_us, &Patch::Merge(patch)),
+    )
+    .await
 }

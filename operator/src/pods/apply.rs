@@ -21,7 +21,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     FIELD_MANAGER, Settings, annotation,
-    api::{Failed, ask, found},
+    api::{Failed, ask, found, merge},
     compare::{Difference, compare},
     gather::Seen,
     objects::{self, Objects, meta},
@@ -167,17 +167,7 @@ pub async fn annotate(hands: &Hands<'_>, owner: &ApocryphPod, key: &str, value: 
     }});
     let name = owner.name_any();
     let api = Api::<ApocryphPod>::all(hands.client.clone());
-    let by_us = PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    let answer = ask(
-        "patch",
-        "ApocryphPod",
-        &name,
-        api.patch(&name, &by_us, &Patch::Merge(patch)),
-    )
-    .await?;
+    let answer = merge(&api, &name, patch).await?;
     hands.written.note(&name, &answer);
     Ok(answer)
 }

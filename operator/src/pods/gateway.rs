@@ -6,14 +6,10 @@ use apocryph_crd::{ApocryphPod, End};
 use apocryph_proto::outcome::Code;
 use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-use kube::{
-    Api, Client, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
-};
+use kube::{Api, Client, ResourceExt, api::PostParams};
 
 use super::{
-    FIELD_MANAGER,
-    api::{Failed, ask, read},
+    api::{Failed, ask, merge, read},
     commit::{Commit, Write, find_out, identity, object},
     objects::secret,
     staging::Staging,
@@ -170,19 +166,7 @@ impl Gateway {
                     "metadata": {"resourceVersion": object.metadata.resource_version},
                     "spec": {"end": end},
                 });
-                let by_us = PatchParams {
-                    field_manager: Some(FIELD_MANAGER.to_owned()),
-                    ..PatchParams::default()
-                };
-                let write = self.pods();
-                match ask(
-                    "patch",
-                    "ApocryphPod",
-                    name.as_str(),
-                    write.patch(name.as_str(), &by_us, &Patch::Merge(patch)),
-                )
-                .await
-                {
+                match merge(&self.pods(), name.as_str(), patch).await {
                     Ok(_) => return Some(Ok(())),
                     // Its status changed meanwhile, or it is gone: look again.
                     Err(failed) if failed.is_conflict() || failed.is_not_found() => {}

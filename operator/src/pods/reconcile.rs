@@ -9,15 +9,11 @@ use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::Namespace},
     jiff::Timestamp,
 };
-use kube::{
-    Api, Client, ResourceExt,
-    api::{Patch, PatchParams},
-    runtime::reflector::ObjectRef,
-};
+use kube::{Api, Client, ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{
-    Clock, FIELD_MANAGER, Settings, annotation,
-    api::{Failed, ask},
+    Clock, Settings, annotation,
+    api::{Failed, merge},
     apply::{self, Hands, Stop, annotate, apply, is_built, was_ready},
     deadline::{give_up, or_overdue, overdue},
     finalize,
@@ -292,18 +288,8 @@ pub(super) async fn patch_object(
     patch: serde_json::Value,
 ) -> Result<ApocryphPod, Failed> {
     let name = object.name_any();
-    let by_us = PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
     let api = Api::<ApocryphPod>::all(context.client.clone());
-    let answer = ask(
-        "patch",
-        "ApocryphPod",
-        &name,
-        api.patch(&name, &by_us, &Patch::Merge(patch)),
-    )
-    .await?;
+    let answer = merge(&api, &name, patch).await?;
     context.written.note(&name, &answer);
     Ok(answer)
 }

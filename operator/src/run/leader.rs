@@ -334,7 +334,7 @@ async fn gauges(metrics: Metrics, door: Arc<dyn Door>, capacity: Arc<dyn Capacit
         }
         metrics.accepting(door.accepting().is_ok());
         let report = capacity.report();
-        metrics.capacity_free("cpu", report.free.cpu_millis);
+        metrics.capacity_free_cpu(report.free.cpu_millis);
         metrics.capacity_free("memory", report.free.memory);
         metrics.capacity_free("ephemeral-storage", report.free.ephemeral_storage);
         metrics.capacity_free("storage", report.storage.unwrap_or(0));

@@ -1,7 +1,7 @@
 //! One registry for libp2p's metrics and ours. Ours begin with `apocryph_`; labels are outcome codes, protocol names and the
 //! names of limits, never peers or pods.
 
-use std::time::Duration;
+use std::{sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -27,6 +27,7 @@ pub struct Metrics {
     connections_denied: Family<LimitLabels, Counter>,
     accept_duration: Histogram,
     pods: Family<PhaseLabels, Gauge>,
+    capacity_free_cpu: Gauge<f64, AtomicU64>,
     capacity_free: Family<ResourceLabels, Gauge>,
     accepting: Gauge,
     lease_held: Gauge,
@@ -70,6 +71,7 @@ impl Metrics {
             connections_denied: Family::default(),
             accept_duration: duration(),
             pods: Family::default(),
+            capacity_free_cpu: Gauge::default(),
             capacity_free: Family::default(),
             accepting: Gauge::default(),
             lease_held: Gauge::default(),
@@ -83,6 +85,7 @@ impl Metrics {
             connections_denied,
             accept_duration,
             pods,
+            capacity_free_cpu,
             capacity_free,
             accepting,
             lease_held,
@@ -123,10 +126,16 @@ impl Metrics {
             accept_duration,
         );
         ours.register("pods", "ApocryphPods, by phase", pods);
-        ours.register(
+        ours.register_with_unit(
+            "capacity_free_cpu",
+            "Processor that would be rented out now",
+            Unit::Other("cores".to_owned()),
+            capacity_free_cpu,
+        );
+        ours.register_with_unit(
             "capacity_free",
-            "What would be rented out now, by resource: cpu in thousandths of a core, memory, storage and ephemeral-storage in \
-             bytes",
+            "What would be rented out now, by resource: memory, storage, ephemeral-storage",
+            Unit::Bytes,
             capacity_free,
         );
         ours.register("accepting", "1 while new pods are accepted", accepting);
@@ -193,11 +202,17 @@ impl Metrics {
         self.pods.get_or_create(&PhaseLabels { phase }).set(saturating(count));
     }
 
-    /// `cpu` in thousandths of a core, the others in bytes.
-    pub fn capacity_free(&self, resource: &'static str, amount: u64) {
+    /// Processor in thousandths of a core.
+    pub fn capacity_free_cpu(&self, millis: u64) {
+        // Far below 2^53: exact.
+        self.capacity_free_cpu.set(millis as f64 / 1000.0);
+    }
+
+    /// Bytes of memory, storage or ephemeral-storage.
+    pub fn capacity_free(&self, resource: &'static str, bytes: u64) {
         self.capacity_free
             .get_or_create(&ResourceLabels { resource })
-            .set(saturating(amount));
+            .set(saturating(bytes));
     }
 
     pub fn accepting(&self, yes: bool) {
@@ -244,6 +259,7 @@ mod tests {
         let active = metrics.session("/apocryph/attest/0.0.1");
         metrics.stream_refused("peer");
         metrics.accepted_after(Duration::from_millis(7));
+        metrics.capacity_free_cpu(1250);
         metrics.capacity_free("memory", u64::MAX);
         let text = encode(&registry);
         for line in [
@@ -251,7 +267,8 @@ mod tests {
             "apocryph_sessions_active{protocol=\"/apocryph/attest/0.0.1\"} 1",
             "apocryph_streams_refused_total{limit=\"peer\"} 1",
             "apocryph_accept_duration_seconds_bucket{le=\"0.01\"} 1",
-            "apocryph_capacity_free{resource=\"memory\"} 9223372036854775807",
+            "apocryph_capacity_free_cpu_cores 1.25",
+            "apocryph_capacity_free_bytes{resource=\"memory\"} 9223372036854775807",
             "apocryph_lease_held 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
