@@ -538,3 +538,75 @@ async fn no_secret_value_is_in_any_object_but_the_secrets() {
         }
     }
 }
+
+#[tokio::test]
+async fn storage_that_is_no_longer_offered_changes_nothing_for_what_runs() {
+    let mut world = running().await;
+    world.context.settings.storage_class = None;
+    assert_eq!(world.look().await.unwrap().outcome, Outcome::Unchanged);
+    assert_eq!(world.api.requests(), Vec::<String>::new());
+    assert_eq!(ready(&world), ("True".into(), "Running".into()));
+}
+
+#[tokio::test]
+async fn storage_that_is_no_longer_offered_frees_the_capacity_of_what_never_ran() {
+    let mut world = accepted();
+    world.context.settings.storage_class = None;
+    world.at("2026-01-01T00:09:59Z");
+    let looked = world.look().await.unwrap();
+    assert_eq!(ready(&world).1, "StorageNotOffered");
+    assert_eq!(looked.again.as_secs(), 1, "it looks again when the deadline is over");
+    world.at("2026-01-01T00:10:00Z");
+    world.look().await.unwrap();
+    assert_eq!(end(&world), Some(("StartTimeout".into(), "controller".into())));
+    assert!(world.api.get(&namespace_path()).is_none(), "nothing was made");
+}
+
+#[tokio::test]
+async fn a_volume_that_was_not_made_yet_is_never_one_of_the_clusters_default_class() {
+    let mut world = accepted();
+    let claim = format!("{}/persistentvolumeclaims/data", namespace_path());
+    world.api.fault(
+        &format!("POST {}/persistentvolumeclaims", namespace_path()),
+        Fault::Refuse(500, "crash"),
+    );
+    world.look().await.unwrap_err();
+    world.context.settings.storage_class = None;
+    assert_eq!(world.look().await.unwrap().outcome, Outcome::Waiting);
+    assert_eq!(ready(&world).1, "StorageNotOffered");
+    assert!(world.api.get(&claim).is_none());
+    world.at("2026-01-01T00:10:00Z");
+    world.look().await.unwrap();
+    assert_eq!(end(&world), Some(("StartTimeout".into(), "controller".into())));
+}
+
+#[tokio::test]
+async fn a_spec_that_no_longer_validates_leaves_a_running_pod_and_what_is_told_of_it() {
+    let mut world = running().await;
+    world.api.edit(&object_path(), |pod| pod["spec"]["replicas"] = json!(0));
+    world.at("2026-01-02T00:00:00Z");
+    assert_eq!(world.look().await.unwrap().outcome, Outcome::Waiting);
+    assert_eq!(world.api.writes(), Vec::<String>::new());
+    assert_eq!(ready(&world), ("True".into(), "Running".into()));
+    assert_eq!(end(&world), None);
+}
+
+#[tokio::test]
+async fn an_own_pod_that_runs_stays_admitted_when_its_spec_no_longer_validates() {
+    let spec = "payment: {free: {}}\ncontainers:\n- name: web\n  image: nginx\n  resources: {cpuMillis: 100, memory: 134217728, ephemeralStorage: 268435456}";
+    let mut world = World::new(settings());
+    world.put_pod(&apocryph_pod(spec));
+    world.look().await.unwrap();
+    world.all_goes_well();
+    world.look().await.unwrap();
+    world.api.edit(&object_path(), |pod| pod["spec"]["replicas"] = json!(0));
+    world.look().await.unwrap();
+    assert_eq!(ready(&world).1, "InvalidSpec", "it is the admin's to correct");
+    let conditions = world.pod().unwrap().status.unwrap().conditions;
+    let admitted = conditions.iter().find(|one| one.type_ == condition::ADMITTED).unwrap();
+    assert_eq!(
+        admitted.status, "True",
+        "else its room would be given away while it runs"
+    );
+    assert_eq!(end(&world), None);
+}

@@ -161,12 +161,12 @@ pub async fn reconcile(context: &Context, object: Arc<ApocryphPod>) -> Result<Lo
         Ok(pod) => pod,
         Err(Invalid { code, message, remedy }) => {
             let finding = Finding::new(code, message.clone(), remedy);
-            if object.spec.tag.is_none() {
+            if object.spec.tag.is_none() && !is_built(&object) {
                 // What admission would have said to a publisher.
                 write_admitted(context, object, finding, (false, code, &message)).await?;
                 return Ok(Looked::new(Outcome::Waiting, RESYNC));
             }
-            return refuse(context, &object, finding).await;
+            return refuse(context, object, finding).await;
         }
     };
     let object = with_finalizer(context, object).await?;
@@ -208,7 +208,7 @@ async fn run(context: &Context, mut object: Arc<ApocryphPod>, pod: ValidatedPod)
         Ok(applied) => applied,
         Err(stop) => return stopped(context, object, seen.deployment.as_deref(), stop).await,
     };
-    let was_ready = was_ready(&object) || of_this_life(&object).is_some_and(|status| status.ready_since.is_some());
+    let was_ready = ran(&object);
     let nodes = nodes_of(&context.watches, &seen.pods);
     let judgement = judge(&Facts {
         pod: &pod,
@@ -257,10 +257,25 @@ fn level(context: &Context) -> Level {
     }
 }
 
-/// Says what is wrong with the spec and waits for a change.
-async fn refuse(context: &Context, object: &Arc<ApocryphPod>, finding: Finding) -> Result<Looked, Error> {
-    write_status(context, object.clone(), &Judgement::only(finding)).await?;
-    Ok(Looked::new(Outcome::Waiting, RESYNC))
+/// Of a pod that was admitted and whose spec does not validate (any more): what runs goes on running, and a publisher is told
+/// of it as before, since it is not his to correct. What never ran is told, and holds its capacity no longer than the start
+/// deadline.
+async fn refuse(context: &Context, object: Arc<ApocryphPod>, finding: Finding) -> Result<Looked, Error> {
+    let looked = Looked::new(Outcome::Waiting, RESYNC);
+    if object.spec.tag.is_some() && ran(&object) {
+        tracing::warn!(pod = %object.name_any(), code = %finding.code, fault = %finding.message, "a pod that runs is left as it is");
+        return Ok(looked);
+    }
+    let object = write_status(context, object, &Judgement::only(finding)).await?;
+    if ran(&object) {
+        return Ok(looked);
+    }
+    or_overdue(context, &object, None, looked).await
+}
+
+/// Was this life Ready once, by the mark or (before the mark is written) by the status?
+fn ran(object: &ApocryphPod) -> bool {
+    was_ready(object) || of_this_life(object).is_some_and(|status| status.ready_since.is_some())
 }
 
 /// An object made by kubectl comes without.
@@ -427,6 +442,11 @@ async fn stopped(
             format!("The volume `{volume}` was deleted in the cluster; it is not made again, since it would be empty."),
             "Ask the provider; or delete the pod and deploy it anew, with an empty volume.",
         ),
+        Stop::StorageWithdrawn(volume) => Finding::new(
+            Code::StorageNotOffered,
+            format!("The volume `{volume}` was not made yet, and this provider no longer offers storage."),
+            "Ask the provider (chart value storage.class), or deploy without volumes.",
+        ),
         Stop::SecretMissing(message) => Finding::new(
             Code::InvalidSpec,
             message.clone(),
@@ -452,7 +472,9 @@ async fn stopped(
     let looked = match stop {
         // Bounded by itself: when the grace is over it fails.
         Stop::WaitingForRights => return Ok(Looked::new(Outcome::Waiting, RIGHTS_RETRY)),
-        Stop::VolumeLost(_) | Stop::SecretMissing(_) => Ok(Looked::new(Outcome::Waiting, ADMISSION_RETRY)),
+        Stop::VolumeLost(_) | Stop::StorageWithdrawn(_) | Stop::SecretMissing(_) => {
+            Ok(Looked::new(Outcome::Waiting, ADMISSION_RETRY))
+        }
         Stop::Contested { .. } | Stop::Failed(_) => Err(failure(stop)),
     };
     if overdue(context, &object, deployment).is_some_and(|left| left.is_zero()) && !was_ready(&object) {
@@ -469,7 +491,7 @@ fn failure(stop: Stop) -> Error {
             kind: "RoleBinding",
             path: String::new(),
         },
-        Stop::VolumeLost(name) | Stop::SecretMissing(name) => Error::Contested {
+        Stop::VolumeLost(name) | Stop::StorageWithdrawn(name) | Stop::SecretMissing(name) => Error::Contested {
             kind: "Pod",
             path: name,
         },
