@@ -610,3 +610,31 @@ async fn an_own_pod_that_runs_stays_admitted_when_its_spec_no_longer_validates()
     );
     assert_eq!(end(&world), None);
 }
+
+#[tokio::test]
+async fn an_available_deployment_of_an_earlier_life_does_not_hold_the_capacity_of_the_next_for_ever() {
+    let mut world = running().await;
+    let mut next = pod();
+    next.spec.life = 2;
+    world.api.remove(&object_path());
+    world.put_pod(&next);
+    world.look().await.unwrap();
+    assert_eq!(ready(&world).1, "PodRefused");
+    world.at("2026-01-01T00:10:00Z");
+    world.look().await.unwrap();
+    assert_eq!(end(&world), Some(("StartTimeout".into(), "controller".into())));
+}
+
+#[tokio::test]
+async fn a_pod_that_is_available_but_in_trouble_at_its_deadline_is_looked_at_again_in_seconds() {
+    let mut world = accepted();
+    world.look().await.unwrap();
+    world.all_goes_well();
+    world.api.edit(&format!("{}/pods/pod-1", namespace_path()), |pod| {
+        pod["status"]["containerStatuses"][0] = json!({"name": "web", "image": "x", "imageID": "", "ready": false,
+            "restartCount": 9, "state": {"waiting": {"reason": "CrashLoopBackOff"}}});
+    });
+    world.at("2026-01-01T00:10:00Z");
+    let looked = world.look().await.unwrap();
+    assert_eq!((end(&world), looked.again.as_secs()), (None, 5));
+}

@@ -5,11 +5,7 @@ use std::{process::Command, time::Duration};
 use anyhow::{Context, Result};
 use apocryph_publisher::{Provider, PublisherKey};
 
-use crate::{
-    actor::Actor,
-    cluster::run,
-    wait::within,
-};
+use crate::{actor::Actor, cluster::run, wait::within};
 
 /// SIGKILL, from the machine: the node's processes are processes of this machine.
 pub async fn kill() -> Result<()> {
