@@ -11,7 +11,16 @@
 mod support;
 
 use apocryph_crd::{ApocryphPod, condition};
-use apocryph_provider::pods::reconcile::{Error, Outcome, Wait};
+use apocryph_provider::{
+    model::{
+        key::PodName,
+        manifest::Demand,
+        refusal::Refusal,
+        services::{Capacity, CapacityReport, Held, Hold, HoldEnd},
+    },
+    pods::reconcile::{Error, Outcome, Wait},
+};
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use support::{FakeCapacity, World, apocryph_pod, fake_api::Fault, name, namespace_path, object_path, settings};
 
@@ -637,4 +646,51 @@ async fn a_pod_that_is_available_but_in_trouble_at_its_deadline_is_looked_at_aga
     world.at("2026-01-01T00:10:00Z");
     let looked = world.look().await.unwrap();
     assert_eq!((end(&world), looked.again.as_secs()), (None, 5));
+}
+
+/// Grants every hold and notes how each ends.
+#[derive(Clone, Default)]
+struct Ends(std::sync::Arc<std::sync::Mutex<Vec<HoldEnd>>>);
+
+impl Capacity for Ends {
+    fn report(&self) -> CapacityReport {
+        CapacityReport::default()
+    }
+
+    fn fits(&self, _: &Demand) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn hold<'a>(&'a self, _: &'a PodName, _: &'a Demand) -> BoxFuture<'a, Result<Held, Refusal>> {
+        let ends = self.0.clone();
+        let hold = Hold::new(move |end| ends.lock().unwrap().push(end));
+        Box::pin(std::future::ready(Ok(Held::Hold(hold))))
+    }
+}
+
+#[tokio::test]
+async fn room_for_an_own_pod_stays_held_where_its_admission_may_have_been_written() {
+    let told = format!("APPLY {}/status", object_path());
+    let away = Fault::Refuse(500, "etcd is away");
+    let cases = [
+        (vec![], true, HoldEnd::Committed),
+        (vec![away.clone()], true, HoldEnd::Committed),
+        (vec![away.clone(), away.clone()], false, HoldEnd::Committed),
+        (vec![away, Fault::Refuse(422, "no")], false, HoldEnd::Committed),
+        (vec![Fault::Refuse(422, "no")], false, HoldEnd::Released),
+    ];
+    for (faults, goes_on, held) in cases {
+        let case = format!("{faults:?}");
+        let spec = "payment: {free: {}}\ncontainers:\n- name: web\n  image: nginx\n  resources: {cpuMillis: 100, memory: 134217728, ephemeralStorage: 268435456}";
+        let mut world = World::new(settings());
+        let ends = Ends::default();
+        world.context.capacity = std::sync::Arc::new(ends.clone());
+        world.put_pod(&apocryph_pod(spec));
+        for fault in faults {
+            world.api.fault(&told, fault);
+        }
+        assert_eq!(world.look().await.is_ok(), goes_on, "{case}");
+        assert_eq!(world.api.get(&deployment_path()).is_some(), goes_on, "{case}");
+        assert_eq!(*ends.0.lock().unwrap(), [held], "{case}");
+    }
 }

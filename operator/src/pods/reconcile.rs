@@ -342,9 +342,19 @@ async fn admit(context: &Context, object: Arc<ApocryphPod>, pod: &ValidatedPod) 
                 Code::Accepted,
                 "Name and capacity are as admission would have asked.",
             );
-            let object = write_admitted(context, object, status::preparing(), said).await?;
-            hold.commit();
-            Ok(Admission::Admitted(object))
+            let first = write_admitted(context, object.clone(), status::preparing(), said).await;
+            let unknown = matches!(&first, Err(Error::Api(failed)) if failed.is_unknown());
+            let told = if unknown {
+                // Once more, as long as the room is ours: it says the same.
+                write_admitted(context, object, status::preparing(), said).await
+            } else {
+                first
+            };
+            // Where it may have been written the room is taken: the hold stays until the watch shows it, or is forgotten.
+            if told.is_ok() || unknown {
+                hold.commit();
+            }
+            Ok(Admission::Admitted(told?))
         }
         Ok(Held::LookAgain) => Ok(Admission::NotYet(Looked::new(Outcome::Waiting, SOON))),
         Err(refusal) => {
