@@ -535,6 +535,38 @@ async fn the_level_of_a_namespace_is_kept_when_the_nodes_change() {
 }
 
 #[tokio::test]
+async fn the_pull_policy_is_decided_once_for_a_life_by_the_oldest_kubelet() {
+    let node = |name: &str, version: &str| {
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": {"nodeInfo": {
+            "kubeletVersion": version, "architecture": "", "bootID": "", "containerRuntimeVersion": "", "kernelVersion": "",
+            "kubeProxyVersion": "", "machineID": "", "operatingSystem": "", "osImage": "", "systemUUID": ""}}})
+    };
+    let policy = |world: &World| {
+        let deployment = world.api.get(&deployment_path()).unwrap();
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        container["imagePullPolicy"].as_str().unwrap().to_owned()
+    };
+    let mut world = accepted();
+    world.api.put("/api/v1/nodes/new", node("new", "v1.35.4"));
+    world.look().await.unwrap();
+    assert_eq!(policy(&world), "IfNotPresent");
+    world.api.put("/api/v1/nodes/old", node("old", "v1.34.1"));
+    world.api.writes();
+    world.look().await.unwrap();
+    assert_eq!(
+        world.api.writes(),
+        Vec::<String>::new(),
+        "a node that comes restarts nothing"
+    );
+
+    let mut world = accepted();
+    world.api.put("/api/v1/nodes/new", node("new", "v1.35.4"));
+    world.api.put("/api/v1/nodes/old", node("old", "v1.34.1"));
+    world.look().await.unwrap();
+    assert_eq!(policy(&world), "Always");
+}
+
+#[tokio::test]
 async fn no_secret_value_is_in_any_object_but_the_secrets() {
     let world = running().await;
     for (request, body) in world.api.bodies() {

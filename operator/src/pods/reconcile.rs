@@ -22,7 +22,7 @@ use super::{
     deadline::{give_up, or_overdue, overdue},
     finalize,
     gather::{fresh_namespace, gather, nodes_of},
-    objects::{self, Level, namespace},
+    objects::{self, Decided, Level, PullPolicy, namespace},
     owned::Owned,
     report::{put_status, write_status},
     status::{self, Facts, Finding, Judgement, judge, of_this_life, tell},
@@ -189,10 +189,7 @@ async fn run(context: &Context, mut object: Arc<ApocryphPod>, pod: ValidatedPod)
             return or_overdue(context, &object, None, Looked::new(Outcome::Waiting, RESYNC)).await;
         }
     };
-    let level = namespace
-        .as_deref()
-        .and_then(namespace::level)
-        .unwrap_or_else(|| level(context));
+    let decided = Decided::kept(namespace.as_deref(), decide(context));
     let seen = gather(
         &context.client,
         &context.watches,
@@ -202,7 +199,7 @@ async fn run(context: &Context, mut object: Arc<ApocryphPod>, pod: ValidatedPod)
         &pod.name,
     )
     .await?;
-    let objects = objects::build(&pod, &context.settings, level);
+    let objects = objects::build(&pod, &context.settings, decided);
     let hands = hands(context);
     let applied = match apply(&hands, &pod, &mut object, namespace.as_deref(), &seen, objects).await {
         Ok(applied) => applied,
@@ -248,12 +245,15 @@ fn hands(context: &Context) -> Hands<'_> {
     }
 }
 
-/// Decided when the namespace is made, and kept.
-fn level(context: &Context) -> Level {
-    if context.capacity.report().images_may_run_as_root {
-        Level::Baseline
-    } else {
-        Level::Restricted
+/// From the nodes as they are now, for a life that begins.
+fn decide(context: &Context) -> Decided {
+    Decided {
+        level: if context.capacity.report().images_may_run_as_root {
+            Level::Baseline
+        } else {
+            Level::Restricted
+        },
+        pull: PullPolicy::on(context.watches.nodes.state().iter().map(Arc::as_ref)),
     }
 }
 
