@@ -31,6 +31,8 @@ use crate::model::key::PodName;
 
 /// Objects per page of a list, so that a large cluster is read in answers of bounded size.
 const PAGE_SIZE: u32 = 500;
+/// ApocryphPods per page: one may be as large as the API server takes (1.5 MiB), since its publisher fills it.
+const APOCRYPH_POD_PAGE_SIZE: u32 = 50;
 /// Seconds after which the server ends a watch and we ask on. The client gives up a watch that is silent for a little longer,
 /// so this bounds how long a half-open connection goes unnoticed.
 const WATCH_TIMEOUT: u32 = 60;
@@ -75,7 +77,7 @@ impl Watches {
         let to_apocryph_pods = changes.clone();
         let apocryph_pods = tasks.watch(
             Api::all(client.clone()),
-            config(),
+            config().page_size(APOCRYPH_POD_PAGE_SIZE),
             strip,
             move |pod: Option<&ApocryphPod>| match pod {
                 Some(pod) => to_apocryph_pods.of(&pod.name_any()),

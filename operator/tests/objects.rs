@@ -12,12 +12,22 @@ mod support;
 
 use apocryph_provider::pods::{
     Dns, ExposureKind, Settings,
-    objects::{self, Level, Objects, secret},
+    objects::{self, Decided, Level, Objects, PullPolicy, secret},
     validate::validate,
 };
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use serde::Serialize;
 use support::{apocryph_pod, settings};
+
+const BASELINE: Decided = Decided {
+    level: Level::Baseline,
+    pull: PullPolicy::IfNotPresent,
+};
+
+const RESTRICTED: Decided = Decided {
+    level: Level::Restricted,
+    pull: PullPolicy::IfNotPresent,
+};
 
 const MINIMAL: &str = "
 tag: 00000000000000aa
@@ -51,7 +61,7 @@ volumes:
 - {name: seed, size: 1073741824}
 ";
 
-fn built(spec: &str, settings: &Settings, level: Level) -> String {
+fn built(spec: &str, settings: &Settings, decided: Decided) -> String {
     let spec = spec.replace("NAME", support::name().as_str());
     let pod = validate(&apocryph_pod(&spec), settings).unwrap();
     let Objects {
@@ -63,7 +73,7 @@ fn built(spec: &str, settings: &Settings, level: Level) -> String {
         claims,
         service,
         deployment,
-    } = objects::build(&pod, settings, level);
+    } = objects::build(&pod, settings, decided);
     let mut all = vec![
         yaml(&namespace),
         yaml(&role_binding),
@@ -98,19 +108,19 @@ fn yaml<T: Serialize>(object: &T) -> String {
 
 #[test]
 fn minimal() {
-    insta::assert_snapshot!(built(MINIMAL, &settings(), Level::Baseline));
+    insta::assert_snapshot!(built(MINIMAL, &settings(), BASELINE));
 }
 
 #[test]
 fn everything_on_node_ports() {
-    insta::assert_snapshot!(built(FULL, &settings(), Level::Baseline));
+    insta::assert_snapshot!(built(FULL, &settings(), BASELINE));
 }
 
 #[test]
 fn everything_on_cluster_ips_and_restricted() {
     let mut settings = settings();
     settings.exposure.kind = ExposureKind::ClusterIp;
-    insta::assert_snapshot!(built(FULL, &settings, Level::Restricted));
+    insta::assert_snapshot!(built(FULL, &settings, RESTRICTED));
 }
 
 #[test]
@@ -118,7 +128,21 @@ fn runtime_class_and_node_selector() {
     let mut settings = settings();
     settings.runtime_class = Some("gvisor".to_owned());
     settings.node_selector = [("tenants".to_owned(), "yes".to_owned())].into();
-    insta::assert_snapshot!(built(MINIMAL, &settings, Level::Baseline));
+    insta::assert_snapshot!(built(MINIMAL, &settings, BASELINE));
+}
+
+#[test]
+fn where_a_kubelet_is_old_images_are_always_pulled() {
+    let old = Decided {
+        pull: PullPolicy::Always,
+        ..BASELINE
+    };
+    let lines = built(MINIMAL, &settings(), old);
+    let told: Vec<&str> = lines
+        .lines()
+        .filter(|line| line.to_lowercase().contains("pull"))
+        .collect();
+    insta::assert_snapshot!(told.join("\n"));
 }
 
 #[test]
@@ -127,7 +151,7 @@ fn dns_by_address_and_nothing_denied_beside() {
     settings.dns = Dns::Addresses(vec!["10.96.0.10".to_owned(), "fd00::a/128".to_owned()]);
     settings.egress_deny.clear();
     let pod = validate(&apocryph_pod(MINIMAL), &settings).unwrap();
-    insta::assert_snapshot!(yaml(&objects::build(&pod, &settings, Level::Baseline).network_policy));
+    insta::assert_snapshot!(yaml(&objects::build(&pod, &settings, BASELINE).network_policy));
 }
 
 #[test]
@@ -140,14 +164,14 @@ containers:
   ports: [{name: a, port: 80, targetPort: 8080}, {name: b, port: 81, targetPort: 8080}]
   resources: {cpuMillis: 1000, memory: 134217728, ephemeralStorage: 268435456}
 ";
-    insta::assert_snapshot!(built(spec, &settings(), Level::Baseline));
+    insta::assert_snapshot!(built(spec, &settings(), BASELINE));
 }
 
 #[test]
 fn the_hash_changes_with_the_content_and_with_nothing_else() {
     let hash = |spec: &str| {
         let pod = validate(&apocryph_pod(spec), &settings()).unwrap();
-        let deployment = objects::build(&pod, &settings(), Level::Baseline).deployment;
+        let deployment = objects::build(&pod, &settings(), BASELINE).deployment;
         deployment.metadata.annotations.unwrap()["apocryph.network/hash"].clone()
     };
     assert_eq!(hash(MINIMAL), hash(MINIMAL));

@@ -11,7 +11,16 @@
 mod support;
 
 use apocryph_crd::{ApocryphPod, condition};
-use apocryph_provider::pods::reconcile::{Error, Outcome, Wait};
+use apocryph_provider::{
+    model::{
+        key::PodName,
+        manifest::Demand,
+        refusal::Refusal,
+        services::{Capacity, CapacityReport, Held, Hold, HoldEnd},
+    },
+    pods::reconcile::{Error, Outcome, Wait},
+};
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use support::{FakeCapacity, World, apocryph_pod, fake_api::Fault, name, namespace_path, object_path, settings};
 
@@ -526,6 +535,38 @@ async fn the_level_of_a_namespace_is_kept_when_the_nodes_change() {
 }
 
 #[tokio::test]
+async fn the_pull_policy_is_decided_once_for_a_life_by_the_oldest_kubelet() {
+    let node = |name: &str, version: &str| {
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": {"nodeInfo": {
+            "kubeletVersion": version, "architecture": "", "bootID": "", "containerRuntimeVersion": "", "kernelVersion": "",
+            "kubeProxyVersion": "", "machineID": "", "operatingSystem": "", "osImage": "", "systemUUID": ""}}})
+    };
+    let policy = |world: &World| {
+        let deployment = world.api.get(&deployment_path()).unwrap();
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        container["imagePullPolicy"].as_str().unwrap().to_owned()
+    };
+    let mut world = accepted();
+    world.api.put("/api/v1/nodes/new", node("new", "v1.35.4"));
+    world.look().await.unwrap();
+    assert_eq!(policy(&world), "IfNotPresent");
+    world.api.put("/api/v1/nodes/old", node("old", "v1.34.1"));
+    world.api.writes();
+    world.look().await.unwrap();
+    assert_eq!(
+        world.api.writes(),
+        Vec::<String>::new(),
+        "a node that comes restarts nothing"
+    );
+
+    let mut world = accepted();
+    world.api.put("/api/v1/nodes/new", node("new", "v1.35.4"));
+    world.api.put("/api/v1/nodes/old", node("old", "v1.34.1"));
+    world.look().await.unwrap();
+    assert_eq!(policy(&world), "Always");
+}
+
+#[tokio::test]
 async fn no_secret_value_is_in_any_object_but_the_secrets() {
     let world = running().await;
     for (request, body) in world.api.bodies() {
@@ -536,5 +577,152 @@ async fn no_secret_value_is_in_any_object_but_the_secrets() {
                 "{request}: {text}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn storage_that_is_no_longer_offered_changes_nothing_for_what_runs() {
+    let mut world = running().await;
+    world.context.settings.storage_class = None;
+    assert_eq!(world.look().await.unwrap().outcome, Outcome::Unchanged);
+    assert_eq!(world.api.requests(), Vec::<String>::new());
+    assert_eq!(ready(&world), ("True".into(), "Running".into()));
+}
+
+#[tokio::test]
+async fn storage_that_is_no_longer_offered_frees_the_capacity_of_what_never_ran() {
+    let mut world = accepted();
+    world.context.settings.storage_class = None;
+    world.at("2026-01-01T00:09:59Z");
+    let looked = world.look().await.unwrap();
+    assert_eq!(ready(&world).1, "StorageNotOffered");
+    assert_eq!(looked.again.as_secs(), 1, "it looks again when the deadline is over");
+    world.at("2026-01-01T00:10:00Z");
+    world.look().await.unwrap();
+    assert_eq!(end(&world), Some(("StartTimeout".into(), "controller".into())));
+    assert!(world.api.get(&namespace_path()).is_none(), "nothing was made");
+}
+
+#[tokio::test]
+async fn a_volume_that_was_not_made_yet_is_never_one_of_the_clusters_default_class() {
+    let mut world = accepted();
+    let claim = format!("{}/persistentvolumeclaims/data", namespace_path());
+    world.api.fault(
+        &format!("POST {}/persistentvolumeclaims", namespace_path()),
+        Fault::Refuse(500, "crash"),
+    );
+    world.look().await.unwrap_err();
+    world.context.settings.storage_class = None;
+    assert_eq!(world.look().await.unwrap().outcome, Outcome::Waiting);
+    assert_eq!(ready(&world).1, "StorageNotOffered");
+    assert!(world.api.get(&claim).is_none());
+    world.at("2026-01-01T00:10:00Z");
+    world.look().await.unwrap();
+    assert_eq!(end(&world), Some(("StartTimeout".into(), "controller".into())));
+}
+
+#[tokio::test]
+async fn a_spec_that_no_longer_validates_leaves_a_running_pod_and_what_is_told_of_it() {
+    let mut world = running().await;
+    world.api.edit(&object_path(), |pod| pod["spec"]["replicas"] = json!(0));
+    world.at("2026-01-02T00:00:00Z");
+    assert_eq!(world.look().await.unwrap().outcome, Outcome::Waiting);
+    assert_eq!(world.api.writes(), Vec::<String>::new());
+    assert_eq!(ready(&world), ("True".into(), "Running".into()));
+    assert_eq!(end(&world), None);
+}
+
+#[tokio::test]
+async fn an_own_pod_that_runs_stays_admitted_when_its_spec_no_longer_validates() {
+    let spec = "payment: {free: {}}\ncontainers:\n- name: web\n  image: nginx\n  resources: {cpuMillis: 100, memory: 134217728, ephemeralStorage: 268435456}";
+    let mut world = World::new(settings());
+    world.put_pod(&apocryph_pod(spec));
+    world.look().await.unwrap();
+    world.all_goes_well();
+    world.look().await.unwrap();
+    world.api.edit(&object_path(), |pod| pod["spec"]["replicas"] = json!(0));
+    world.look().await.unwrap();
+    assert_eq!(ready(&world).1, "InvalidSpec", "it is the admin's to correct");
+    let conditions = world.pod().unwrap().status.unwrap().conditions;
+    let admitted = conditions.iter().find(|one| one.type_ == condition::ADMITTED).unwrap();
+    assert_eq!(
+        admitted.status, "True",
+        "else its room would be given away while it runs"
+    );
+    assert_eq!(end(&world), None);
+}
+
+#[tokio::test]
+async fn an_available_deployment_of_an_earlier_life_does_not_hold_the_capacity_of_the_next_for_ever() {
+    let mut world = running().await;
+    let mut next = pod();
+    next.spec.life = 2;
+    world.api.remove(&object_path());
+    world.put_pod(&next);
+    world.look().await.unwrap();
+    assert_eq!(ready(&world).1, "PodRefused");
+    world.at("2026-01-01T00:10:00Z");
+    world.look().await.unwrap();
+    assert_eq!(end(&world), Some(("StartTimeout".into(), "controller".into())));
+}
+
+#[tokio::test]
+async fn a_pod_that_is_available_but_in_trouble_at_its_deadline_is_looked_at_again_in_seconds() {
+    let mut world = accepted();
+    world.look().await.unwrap();
+    world.all_goes_well();
+    world.api.edit(&format!("{}/pods/pod-1", namespace_path()), |pod| {
+        pod["status"]["containerStatuses"][0] = json!({"name": "web", "image": "x", "imageID": "", "ready": false,
+            "restartCount": 9, "state": {"waiting": {"reason": "CrashLoopBackOff"}}});
+    });
+    world.at("2026-01-01T00:10:00Z");
+    let looked = world.look().await.unwrap();
+    assert_eq!((end(&world), looked.again.as_secs()), (None, 5));
+}
+
+/// Grants every hold and notes how each ends.
+#[derive(Clone, Default)]
+struct Ends(std::sync::Arc<std::sync::Mutex<Vec<HoldEnd>>>);
+
+impl Capacity for Ends {
+    fn report(&self) -> CapacityReport {
+        CapacityReport::default()
+    }
+
+    fn fits(&self, _: &Demand) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn hold<'a>(&'a self, _: &'a PodName, _: &'a Demand) -> BoxFuture<'a, Result<Held, Refusal>> {
+        let ends = self.0.clone();
+        let hold = Hold::new(move |end| ends.lock().unwrap().push(end));
+        Box::pin(std::future::ready(Ok(Held::Hold(hold))))
+    }
+}
+
+#[tokio::test]
+async fn room_for_an_own_pod_stays_held_where_its_admission_may_have_been_written() {
+    let told = format!("APPLY {}/status", object_path());
+    let away = Fault::Refuse(500, "etcd is away");
+    let cases = [
+        (vec![], true, HoldEnd::Committed),
+        (vec![away.clone()], true, HoldEnd::Committed),
+        (vec![away.clone(), away.clone()], false, HoldEnd::Committed),
+        (vec![away, Fault::Refuse(422, "no")], false, HoldEnd::Committed),
+        (vec![Fault::Refuse(422, "no")], false, HoldEnd::Released),
+    ];
+    for (faults, goes_on, held) in cases {
+        let case = format!("{faults:?}");
+        let spec = "payment: {free: {}}\ncontainers:\n- name: web\n  image: nginx\n  resources: {cpuMillis: 100, memory: 134217728, ephemeralStorage: 268435456}";
+        let mut world = World::new(settings());
+        let ends = Ends::default();
+        world.context.capacity = std::sync::Arc::new(ends.clone());
+        world.put_pod(&apocryph_pod(spec));
+        for fault in faults {
+            world.api.fault(&told, fault);
+        }
+        assert_eq!(world.look().await.is_ok(), goes_on, "{case}");
+        assert_eq!(world.api.get(&deployment_path()).is_some(), goes_on, "{case}");
+        assert_eq!(*ends.0.lock().unwrap(), [held], "{case}");
     }
 }

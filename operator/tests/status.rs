@@ -15,7 +15,7 @@ use std::sync::Arc;
 use apocryph_crd::ApocryphPodStatus;
 use apocryph_provider::pods::{
     apply::Applied,
-    objects::{self, Level},
+    objects::{self, Decided, Level, PullPolicy},
     status::{Facts, Judgement, judge, tell},
     validate::validate,
 };
@@ -50,7 +50,14 @@ fn run(case: &Case) -> Judgement {
     set_now("2026-01-01T00:01:00Z");
     let (object, settings) = (apocryph_pod(SPEC), settings());
     let pod = validate(&object, &settings).unwrap();
-    let built = objects::build(&pod, &settings, Level::Baseline);
+    let built = objects::build(
+        &pod,
+        &settings,
+        Decided {
+            level: Level::Baseline,
+            pull: PullPolicy::IfNotPresent,
+        },
+    );
     let mut deployment: Deployment = built.deployment;
     deployment.status = (!case.deployment.is_null())
         .then(|| serde_json::from_value::<DeploymentStatus>(case.deployment.clone()).unwrap());

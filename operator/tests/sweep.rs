@@ -10,7 +10,14 @@
 #[path = "pods_support/mod.rs"]
 mod support;
 
-use apocryph_provider::pods::{Metrics, staging::Staging, sweep::Sweeper};
+use apocryph_provider::{
+    model::key::{PodId, PodKey, PodName, Publisher},
+    pods::{
+        Metrics,
+        staging::Staging,
+        sweep::{ENDED_PER_PUBLISHER_MAX, Sweeper},
+    },
+};
 use serde_json::json;
 use support::{
     apocryph_pod, fake_api::FakeApi, fake_api::Fault, name, namespace_path, now, object_path, set_now, settings,
@@ -23,6 +30,7 @@ struct Bench {
     sweeper: Sweeper,
     staging: Staging,
     metrics: Metrics,
+    fills: Vec<support::Fill>,
 }
 
 fn bench() -> Bench {
@@ -43,6 +51,7 @@ fn bench() -> Bench {
         sweeper,
         staging,
         metrics,
+        fills,
     }
 }
 
@@ -54,7 +63,40 @@ fn path() -> String {
     format!("{SECRETS}/{}", secret_name())
 }
 
+/// Name of the publisher's pod of that number.
+fn numbered(number: usize) -> PodName {
+    PodKey {
+        publisher: Publisher::parse(support::PUBLISHER).unwrap(),
+        pod_id: PodId::parse(&format!("0x{number:064x}")).unwrap(),
+    }
+    .name()
+}
+
+fn path_of(number: usize) -> String {
+    format!("/apis/apocryph.network/v1alpha1/apocryphpods/{}", numbered(number))
+}
+
 impl Bench {
+    /// A pod that ended so many minutes after midnight.
+    fn ended_at(&self, minutes: usize) {
+        let at = format!("2026-01-01T{:02}:{:02}:00Z", minutes / 60, minutes % 60);
+        let spec = "tag: 00000000000000aa\npayment: {free: {table: open}}\ncontainers: []";
+        let mut pod = serde_json::to_value(apocryph_pod(spec)).unwrap();
+        pod["metadata"]["name"] = json!(numbered(minutes).as_str());
+        pod["spec"]["podId"] = json!(format!("0x{minutes:064x}"));
+        pod["spec"]["end"] = json!({"at": at, "reason": "StartTimeout", "by": "controller"});
+        pod["status"] = json!({"life": 1, "conditions": [{"type": "Ended", "status": "True", "reason": "StartTimeout",
+            "message": "", "lastTransitionTime": at}]});
+        self.api.put(&path_of(minutes), pod);
+    }
+
+    /// The caches hear of everything.
+    fn sync(&mut self) {
+        for fill in &mut self.fills {
+            fill(&self.api);
+        }
+    }
+
     fn stage(&self, created: &str) {
         self.api.put(
             &path(),
@@ -157,4 +199,64 @@ async fn a_namespace_without_its_pod_is_reported_and_left_alone() {
     bench.pod(false);
     bench.sweeper.namespaces().await.unwrap();
     assert_eq!(bench.metrics.orphan_namespaces.get(), 0);
+}
+
+#[tokio::test]
+async fn of_a_publishers_ended_pods_the_longest_ended_go_when_there_are_too_many() {
+    let mut bench = bench();
+    bench.api.set_time("2026-01-01T04:00:00Z");
+    for minutes in 0..ENDED_PER_PUBLISHER_MAX {
+        bench.ended_at(minutes);
+    }
+    bench.sync();
+    bench.sweeper.ended().await.unwrap();
+    assert_eq!(bench.api.requests(), Vec::<String>::new(), "as many as may be");
+
+    for minutes in 0..4 {
+        bench.ended_at(ENDED_PER_PUBLISHER_MAX + minutes);
+    }
+    bench.sync();
+    // Meanwhile: a new life, another object of the same name, a submit under way. The last one is what it was.
+    bench.api.edit(&path_of(0), |pod| {
+        pod["spec"]["life"] = json!(2);
+        pod["spec"].as_object_mut().unwrap().remove("end");
+    });
+    bench.api.remove(&path_of(1));
+    bench.ended_at(1);
+    let entered = bench.staging.try_enter(&numbered(2)).unwrap();
+    bench.sweeper.ended().await.unwrap();
+    drop(entered);
+    let asked = bench.api.requests();
+    assert_eq!(
+        asked,
+        [
+            format!("GET {}", path_of(0)),
+            format!("GET {}", path_of(1)),
+            format!("GET {}", path_of(3)),
+            format!("DELETE {}", path_of(3))
+        ]
+    );
+    let deleted = bench.api.get(&path_of(3)).unwrap();
+    assert!(
+        deleted["metadata"]["deletionTimestamp"].is_string(),
+        "the controller takes the finalizer off"
+    );
+    for minutes in [0, 1, 2, 4] {
+        let there = bench.api.get(&path_of(minutes)).unwrap();
+        assert!(there["metadata"]["deletionTimestamp"].is_null(), "{minutes}");
+    }
+}
+
+#[tokio::test]
+async fn an_ended_pod_of_which_nothing_can_be_found_out_stays() {
+    let mut bench = bench();
+    for minutes in 0..ENDED_PER_PUBLISHER_MAX + 2 {
+        bench.ended_at(minutes);
+    }
+    bench.sync();
+    bench
+        .api
+        .fault(&format!("GET {}", path_of(0)), Fault::Refuse(500, "etcd is away"));
+    bench.sweeper.ended().await.unwrap_err();
+    assert_eq!(bench.api.writes(), Vec::<String>::new());
 }

@@ -46,7 +46,12 @@ impl Order {
     /// A manifest in YAML under a fresh pod id.
     pub fn of(manifest: &str) -> Result<Order> {
         let pod = json::pod_from_yaml(manifest)?;
-        Ok(Order { pod, pod_id: PodId::random(), after_life: 0, detach: false })
+        Ok(Order {
+            pod,
+            pod_id: PodId::random(),
+            after_life: 0,
+            detach: false,
+        })
     }
 
     /// The encoded request for a publisher.
@@ -99,7 +104,11 @@ impl Actor {
     pub async fn with_key(provider: &Provider, key: PublisherKey) -> Result<Actor> {
         let client = Client::start()?;
         let connection = client.connect(provider).await?;
-        Ok(Actor { key, client, connection })
+        Ok(Actor {
+            key,
+            client,
+            connection,
+        })
     }
 
     /// What is free and what it costs.
@@ -110,7 +119,11 @@ impl Actor {
     /// Thousandths of a core that are free in all.
     pub async fn free_cpu_millis(&self) -> Result<u64> {
         let capacity = self.capacity().await?;
-        let cpu = capacity.available_resources.iter().find(|resource| resource.resource == "cpu").context("cpu")?;
+        let cpu = capacity
+            .available_resources
+            .iter()
+            .find(|resource| resource.resource == "cpu")
+            .context("cpu")?;
         match cpu.quantity {
             Some(Quantity::AmountMillis(millis)) => Ok(millis),
             other => bail!("cpu in thousandths, not {other:?}"),
@@ -123,13 +136,26 @@ impl Actor {
     }
 
     pub fn parties(&self) -> Parties {
-        Parties { provider: self.connection.provider(), requester: self.connection.requester() }
+        Parties {
+            provider: self.connection.provider(),
+            requester: self.connection.requester(),
+        }
     }
 
     /// A signed envelope for any operation.
     pub fn envelope(&self, operation: &str, pod_id: PodId, bytes: &[u8]) -> Result<Envelope> {
-        let request = Request { operation, pod_id, bytes, chain_id: 0 };
-        Ok(credential::envelope(&self.key, request, self.parties(), credential::now())?)
+        let request = Request {
+            operation,
+            pod_id,
+            bytes,
+            chain_id: 0,
+        };
+        Ok(credential::envelope(
+            &self.key,
+            request,
+            self.parties(),
+            credential::now(),
+        )?)
     }
 
     /// Sends a provision; the stream is in the caller's hand.
@@ -139,11 +165,21 @@ impl Actor {
     }
 
     pub async fn watch(&self, pod_id: PodId) -> Result<Stream> {
-        self.manage("watch", pod_id, manage_pod::manage_pod_request::Operation::Watch(manage_pod::Watch {})).await
+        self.manage(
+            "watch",
+            pod_id,
+            manage_pod::manage_pod_request::Operation::Watch(manage_pod::Watch {}),
+        )
+        .await
     }
 
     pub async fn delete(&self, pod_id: PodId) -> Result<Stream> {
-        self.manage("delete", pod_id, manage_pod::manage_pod_request::Operation::Delete(manage_pod::Delete { life: 0 })).await
+        self.manage(
+            "delete",
+            pod_id,
+            manage_pod::manage_pod_request::Operation::Delete(manage_pod::Delete { life: 0 }),
+        )
+        .await
     }
 
     pub async fn manage(
@@ -152,13 +188,20 @@ impl Actor {
         pod_id: PodId,
         request: manage_pod::manage_pod_request::Operation,
     ) -> Result<Stream> {
-        let bytes = ManagePodRequest { operation: Some(request) }.encode_to_vec();
-        self.send(protocol::MANAGE_POD, self.envelope(operation, pod_id, &bytes)?).await
+        let bytes = ManagePodRequest {
+            operation: Some(request),
+        }
+        .encode_to_vec();
+        self.send(protocol::MANAGE_POD, self.envelope(operation, pod_id, &bytes)?)
+            .await
     }
 
     pub async fn send(&self, protocol: &'static str, envelope: Envelope) -> Result<Stream> {
         let session = Session::open(&self.connection, protocol, envelope, Duration::from_secs(90)).await?;
-        Ok(Stream { session, seen: Vec::new() })
+        Ok(Stream {
+            session,
+            seen: Vec::new(),
+        })
     }
 
     /// Provisions and awaits running.
@@ -181,7 +224,11 @@ pub struct Stream {
 
 impl Stream {
     pub async fn next(&mut self) -> Result<Answer> {
-        let reply = self.session.next().await.with_context(|| format!("after {:?}", self.seen))?;
+        let reply = self
+            .session
+            .next()
+            .await
+            .with_context(|| format!("after {:?}", self.seen))?;
         Ok(match reply.body {
             Body::Status(status) => {
                 self.seen.push(status.code.text.clone());
@@ -198,7 +245,11 @@ impl Stream {
     pub async fn until(&mut self, what: &str, wanted: impl Fn(&Status) -> bool) -> Result<Status> {
         within(what, async {
             loop {
-                let status = self.next().await?.status().with_context(|| format!("waiting for {what}"))?;
+                let status = self
+                    .next()
+                    .await?
+                    .status()
+                    .with_context(|| format!("waiting for {what}"))?;
                 if wanted(&status) {
                     return Ok(status);
                 }
@@ -227,5 +278,8 @@ impl Stream {
 
 /// The same publisher in another process.
 pub fn same_key(key: &PublisherKey) -> Result<PublisherKey> {
-    Ok(PublisherKey::from_hex(&data_encoding::HEXLOWER.encode(&key.signing_key().to_bytes()), "the test's key")?)
+    Ok(PublisherKey::from_hex(
+        &data_encoding::HEXLOWER.encode(&key.signing_key().to_bytes()),
+        "the test's key",
+    )?)
 }

@@ -54,11 +54,18 @@ pub struct ResponseStatus {
 impl Event {
     /// Name of the Pod whose token made the request.
     pub fn pod(&self) -> Option<&str> {
-        self.user.extra.get("authentication.kubernetes.io/pod-name")?.first().map(String::as_str)
+        self.user
+            .extra
+            .get("authentication.kubernetes.io/pod-name")?
+            .first()
+            .map(String::as_str)
     }
 
     pub fn is_write(&self) -> bool {
-        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+        matches!(
+            self.verb.as_str(),
+            "create" | "update" | "patch" | "delete" | "deletecollection"
+        )
     }
 
     pub fn resource(&self) -> &str {
@@ -70,7 +77,9 @@ impl Event {
     }
 
     pub fn succeeded(&self) -> bool {
-        self.response_status.as_ref().is_some_and(|status| (200..300).contains(&status.code))
+        self.response_status
+            .as_ref()
+            .is_some_and(|status| (200..300).contains(&status.code))
     }
 }
 
@@ -86,13 +95,18 @@ impl Tail {
         let path = PathBuf::from(cluster(&["audit-log"])?.trim());
         let mut file = File::open(&path).with_context(|| format!("audit log {}", path.display()))?;
         file.seek(SeekFrom::End(0))?;
-        Ok(Tail { file, partial: String::new() })
+        Ok(Tail {
+            file,
+            partial: String::new(),
+        })
     }
 
     /// What was completed since the last call.
     pub fn read(&mut self) -> Result<Vec<Event>> {
         self.file.read_to_string(&mut self.partial)?;
-        let Some(end) = self.partial.rfind('\n') else { return Ok(Vec::new()) };
+        let Some(end) = self.partial.rfind('\n') else {
+            return Ok(Vec::new());
+        };
         let lines: String = self.partial.drain(..=end).collect();
         let mut events = Vec::new();
         for line in lines.lines() {

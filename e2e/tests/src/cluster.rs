@@ -11,7 +11,10 @@ use kube::{Client, Config};
 
 /// Root of the checkout.
 pub fn checkout() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap_or_else(|_| PathBuf::from("."))
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap_or_else(|_| PathBuf::from("."))
 }
 
 /// Runs `e2e/cluster/cluster ARGS` and gives what it printed.
@@ -24,7 +27,11 @@ pub fn cluster(args: &[&str]) -> Result<String> {
 pub fn run(command: &mut Command) -> Result<String> {
     let Output { status, stdout, stderr } = command.output().with_context(|| format!("{command:?}"))?;
     if !status.success() {
-        bail!("{command:?}: {status}\n{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        bail!(
+            "{command:?}: {status}\n{}{}",
+            String::from_utf8_lossy(&stdout),
+            String::from_utf8_lossy(&stderr)
+        );
     }
     Ok(String::from_utf8_lossy(&stdout).into_owned())
 }
@@ -37,7 +44,9 @@ pub fn kubectl(args: &[&str]) -> Result<String> {
 /// A client with the admin's rights, from KUBECONFIG.
 pub async fn admin() -> Result<Client> {
     crypto();
-    let config = Config::infer().await.context("no cluster: `make test` starts one and sets KUBECONFIG")?;
+    let config = Config::infer()
+        .await
+        .context("no cluster: `make test` starts one and sets KUBECONFIG")?;
     Ok(Client::try_from(config)?)
 }
 
@@ -45,7 +54,10 @@ pub async fn admin() -> Result<Client> {
 pub async fn with_token(token: &str) -> Result<Client> {
     crypto();
     let mut config = Config::infer().await?;
-    config.auth_info = kube::config::AuthInfo { token: Some(token.to_owned().into()), ..Default::default() };
+    config.auth_info = kube::config::AuthInfo {
+        token: Some(token.to_owned().into()),
+        ..Default::default()
+    };
     Ok(Client::try_from(config)?)
 }
 

@@ -26,7 +26,12 @@ pub enum Cut {
 }
 
 /// Deploys until running; the stream is cut once on the way. Gives the ApocryphPod's name after deleting it again.
-pub async fn deploy_and_delete(scene: &Scene, manifest: &str, cut: Cut, check: impl AsyncFnOnce(&str) -> Result<()>) -> Result<()> {
+pub async fn deploy_and_delete(
+    scene: &Scene,
+    manifest: &str,
+    cut: Cut,
+    check: impl AsyncFnOnce(&str) -> Result<()>,
+) -> Result<()> {
     let key = PublisherKey::random();
     let client = Client::start()?;
     let folder = leak::folder()?;
@@ -37,23 +42,47 @@ pub async fn deploy_and_delete(scene: &Scene, manifest: &str, cut: Cut, check: i
         allow_unattested: true,
         interceptor: Some(Arc::new(move |point| {
             let here = match point {
-                Point::Received { operation: "provision", index: 0, .. } => matches!(cut, Cut::BeforeAccepted),
-                Point::Handled { operation: "provision", index: 0, .. } => matches!(cut, Cut::AfterAccepted),
+                Point::Received {
+                    operation: "provision",
+                    index: 0,
+                    ..
+                } => matches!(cut, Cut::BeforeAccepted),
+                Point::Handled {
+                    operation: "provision",
+                    index: 0,
+                    ..
+                } => matches!(cut, Cut::AfterAccepted),
                 _ => false,
             };
-            if here && counted.fetch_add(1, Ordering::SeqCst) == 0 { Decision::Cut } else { Decision::Go }
+            if here && counted.fetch_add(1, Ordering::SeqCst) == 0 {
+                Decision::Cut
+            } else {
+                Decision::Go
+            }
         })),
         ..Settings::default()
     };
-    let link = Link { client: &client, key: &key, provider: &scene.provider, settings: &settings };
+    let link = Link {
+        client: &client,
+        key: &key,
+        provider: &scene.provider,
+        settings: &settings,
+    };
     let pod_id = PodId::random();
     let mut deployment = Deployment::free(json::pod_from_yaml(manifest)?, pod_id, &key, &scene.provider, 0, false);
-    let options = Options { until: Until::Running, fail_fast: false };
+    let options = Options {
+        until: Until::Running,
+        fail_fast: false,
+    };
     let reached = within("running after the cut", async {
-        deploy(link, &mut deployment, Some(&store), options, &mut |_| {}).await.context("deploy")
+        deploy(link, &mut deployment, Some(&store), options, &mut |_| {})
+            .await
+            .context("deploy")
     })
     .await?;
-    let Reached::Running(status) = reached else { bail!("{reached:?}") };
+    let Reached::Running(status) = reached else {
+        bail!("{reached:?}")
+    };
     assert!(cuts.load(Ordering::SeqCst) >= 1, "nothing was cut");
     assert_eq!(status.life, 1);
     check(&status.name).await?;

@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, api::{DeleteParams, PostParams}};
+use kube::{
+    Api,
+    api::{DeleteParams, PostParams},
+};
 use serde_json::json;
 
 use crate::{
@@ -65,4 +68,3 @@ impl Filler {
         .await
     }
 }
-

@@ -34,7 +34,9 @@ pub async fn get(multiaddr: &str) -> Result<String> {
 async fn once(host: &str, port: u16) -> Result<String> {
     let exchange = async {
         let mut stream = TcpStream::connect((host, port)).await?;
-        stream.write_all(format!("GET / HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes()).await?;
+        stream
+            .write_all(format!("GET / HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes())
+            .await?;
         let mut answer = String::new();
         stream.take(64 << 10).read_to_string(&mut answer).await?;
         let (head, body) = answer.split_once("\r\n\r\n").context("no head")?;

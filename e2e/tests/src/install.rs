@@ -50,8 +50,12 @@ impl Profile {
 static STAGE: RwLock<Option<Profile>> = RwLock::const_new(None);
 
 enum Hold {
-    Shared { _guard: RwLockReadGuard<'static, Option<Profile>> },
-    Alone { guard: RwLockWriteGuard<'static, Option<Profile>> },
+    Shared {
+        _guard: RwLockReadGuard<'static, Option<Profile>>,
+    },
+    Alone {
+        guard: RwLockWriteGuard<'static, Option<Profile>>,
+    },
 }
 
 /// The admin's client and a provider that accepts; what other tests may do meanwhile is decided by how it was asked for.
@@ -79,7 +83,13 @@ pub async fn scene(profile: Profile) -> Result<Scene> {
     drop(guard);
     let mut guard = STAGE.write().await;
     put_in_force(&mut guard, profile)?;
-    ready(profile, Hold::Shared { _guard: guard.downgrade() }).await
+    ready(
+        profile,
+        Hold::Shared {
+            _guard: guard.downgrade(),
+        },
+    )
+    .await
 }
 
 /// The same, with no other test beside it.
@@ -120,8 +130,16 @@ async fn ready(profile: Profile, hold: Hold) -> Result<Scene> {
 pub fn helm_upgrade(profile: Profile, more: &[&str]) -> Result<String> {
     let values = checkout().join("e2e/tests/values");
     let mut helm = Command::new("helm");
-    helm.args(["upgrade", "--install", RELEASE]).arg(checkout().join("charts/apocryph-provider"));
-    helm.args(["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "2m"]);
+    helm.args(["upgrade", "--install", RELEASE])
+        .arg(checkout().join("charts/apocryph-provider"));
+    helm.args([
+        "--namespace",
+        NAMESPACE,
+        "--create-namespace",
+        "--wait",
+        "--timeout",
+        "2m",
+    ]);
     if profile != Profile::None {
         helm.arg("--values").arg(values.join("base.yaml"));
     }
@@ -141,14 +159,24 @@ fn first_install() -> Result<()> {
 }
 
 pub fn helm_uninstall() -> Result<String> {
-    run(Command::new("helm").args(["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--timeout", "2m"]))
+    run(Command::new("helm").args([
+        "uninstall",
+        RELEASE,
+        "--namespace",
+        NAMESPACE,
+        "--wait",
+        "--timeout",
+        "2m",
+    ]))
 }
 
 /// The addresses that the operator announces.
 pub async fn provider(admin: &Client) -> Result<Provider> {
     let maps: Api<ConfigMap> = Api::namespaced(admin.clone(), NAMESPACE);
     crate::wait::until("announced addresses", maps, Default::default(), |maps| {
-        let map = maps.iter().find(|map| map.metadata.name.as_deref() == Some(PEER_CONFIG))?;
+        let map = maps
+            .iter()
+            .find(|map| map.metadata.name.as_deref() == Some(PEER_CONFIG))?;
         let addresses = map.data.as_ref()?.get("addresses")?;
         Provider::parse(addresses.lines().filter(|line| line.contains("/tcp/"))).ok()
     })

@@ -23,7 +23,11 @@ pub fn secret() -> String {
 /// Raw, base64 at each of the three places in a group, hex in both cases.
 pub fn forms(secret: &str) -> Vec<String> {
     use data_encoding::{BASE64, HEXLOWER, HEXUPPER};
-    let mut forms = vec![secret.to_owned(), HEXLOWER.encode(secret.as_bytes()), HEXUPPER.encode(secret.as_bytes())];
+    let mut forms = vec![
+        secret.to_owned(),
+        HEXLOWER.encode(secret.as_bytes()),
+        HEXUPPER.encode(secret.as_bytes()),
+    ];
     for shift in 0..3 {
         // what stands before and after changes the outer characters only: the middle is the same
         let shifted = format!("{}{secret}", "x".repeat(shift));
@@ -40,7 +44,11 @@ pub fn contains(text: &[u8], form: &[u8]) -> bool {
 
 /// A folder of this test's own.
 pub fn folder() -> Result<PathBuf> {
-    let folder = std::env::temp_dir().join(format!("apocryph-e2e-{}-{}", std::process::id(), &apocryph_publisher::PodId::random().hex()[2..10]));
+    let folder = std::env::temp_dir().join(format!(
+        "apocryph-e2e-{}-{}",
+        std::process::id(),
+        &apocryph_publisher::PodId::random().hex()[2..10]
+    ));
     std::fs::create_dir(&folder)?;
     Ok(folder)
 }
@@ -62,16 +70,32 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 /// The leader's /metrics, through the API server's proxy.
 pub async fn metrics(admin: &Client) -> Result<String> {
     let pods: Api<Pod> = Api::namespaced(admin.clone(), NAMESPACE);
-    let leader = ListParams::default().labels(&format!("app.kubernetes.io/name={RELEASE},apocryph.network/role=leader"));
-    let pod = pods.list(&leader).await?.items.into_iter().next().context("no leader")?;
+    let leader = ListParams::default().labels(&format!(
+        "app.kubernetes.io/name={RELEASE},apocryph.network/role=leader"
+    ));
+    let pod = pods
+        .list(&leader)
+        .await?
+        .items
+        .into_iter()
+        .next()
+        .context("no leader")?;
     let name = pod.metadata.name.context("its name")?;
     let port = pod
         .spec
         .and_then(|spec| spec.containers.into_iter().next())
-        .and_then(|c| c.ports.into_iter().flatten().find(|port| port.name.as_deref() == Some("admin")))
+        .and_then(|c| {
+            c.ports
+                .into_iter()
+                .flatten()
+                .find(|port| port.name.as_deref() == Some("admin"))
+        })
         .context("a port named admin")?
         .container_port;
-    let request = http::Request::get(format!("/api/v1/namespaces/{NAMESPACE}/pods/{name}:{port}/proxy/metrics")).body(Vec::new())?;
+    let request = http::Request::get(format!(
+        "/api/v1/namespaces/{NAMESPACE}/pods/{name}:{port}/proxy/metrics"
+    ))
+    .body(Vec::new())?;
     Ok(admin.request_text(request).await?)
 }
 
@@ -80,15 +104,25 @@ pub async fn objects_with(admin: &Client, forms: &[String]) -> Result<Vec<String
     let mut found = BTreeSet::new();
     for group in Discovery::new(admin.clone()).run().await?.groups() {
         for (resource, capabilities) in group.recommended_resources() {
-            if !capabilities.supports_operation(verbs::LIST) || capabilities.scope == Scope::Namespaced && resource.kind == "Event" && resource.group.is_empty() {
+            if !capabilities.supports_operation(verbs::LIST)
+                || capabilities.scope == Scope::Namespaced && resource.kind == "Event" && resource.group.is_empty()
+            {
                 continue;
             }
             let objects: Api<DynamicObject> = Api::all_with(admin.clone(), &resource);
-            for object in objects.list(&ListParams::default()).await.with_context(|| resource.kind.clone())? {
+            for object in objects
+                .list(&ListParams::default())
+                .await
+                .with_context(|| resource.kind.clone())?
+            {
                 let text = serde_json::to_vec(&object)?;
                 if forms.iter().any(|form| contains(&text, form.as_bytes())) {
                     let namespace = object.metadata.namespace.unwrap_or_default();
-                    found.insert(format!("{} {namespace}/{}", resource.kind, object.metadata.name.unwrap_or_default()));
+                    found.insert(format!(
+                        "{} {namespace}/{}",
+                        resource.kind,
+                        object.metadata.name.unwrap_or_default()
+                    ));
                 }
             }
         }

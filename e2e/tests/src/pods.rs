@@ -21,11 +21,17 @@ pub async fn get(admin: &Client, name: &str) -> Result<Option<ApocryphPod>> {
 }
 
 pub fn condition<'a>(pod: &'a ApocryphPod, type_: &str) -> Option<&'a Condition> {
-    pod.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == type_)
+    pod.status
+        .as_ref()?
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == type_)
 }
 
 pub fn has_ended(pod: &ApocryphPod) -> bool {
-    pod.status.as_ref().is_some_and(|status| status.life == Some(pod.spec.life))
+    pod.status
+        .as_ref()
+        .is_some_and(|status| status.life == Some(pod.spec.life))
         && condition(pod, "Ended").is_some_and(|condition| condition.status == "True")
 }
 
@@ -35,7 +41,9 @@ pub async fn namespace(admin: &Client, name: &str) -> Result<Option<Namespace>> 
 
 /// ApocryphPods that have not ended.
 pub async fn alive(admin: &Client) -> Result<Vec<ApocryphPod>> {
-    let all = Api::<ApocryphPod>::all(admin.clone()).list(&ListParams::default()).await?;
+    let all = Api::<ApocryphPod>::all(admin.clone())
+        .list(&ListParams::default())
+        .await?;
     Ok(all.items.into_iter().filter(|pod| !has_ended(pod)).collect())
 }
 
@@ -50,18 +58,36 @@ pub async fn of(admin: &Client, text: &str) -> Result<ApocryphPod> {
 
 /// Names of the Secrets in the operator's namespace that were staged for one pod.
 pub async fn staged_secrets(admin: &Client, name: &str) -> Result<Vec<String>> {
-    let secrets = Api::<Secret>::namespaced(admin.clone(), NAMESPACE).list(&ListParams::default()).await?;
-    Ok(secrets.items.iter().map(ResourceExt::name_any).filter(|secret| secret.starts_with(name)).collect())
+    let secrets = Api::<Secret>::namespaced(admin.clone(), NAMESPACE)
+        .list(&ListParams::default())
+        .await?;
+    Ok(secrets
+        .items
+        .iter()
+        .map(ResourceExt::name_any)
+        .filter(|secret| secret.starts_with(name))
+        .collect())
 }
 
 /// What a set of alive pods accounts for: the pods, their namespaces, their staged Secrets.
 async fn accounted(admin: &Client) -> Result<(BTreeSet<String>, BTreeSet<String>, BTreeSet<String>)> {
     let pods = alive(admin).await?.iter().map(ResourceExt::name_any).collect();
-    let namespaces = Api::<Namespace>::all(admin.clone()).list(&ListParams::default()).await?;
-    let namespaces =
-        namespaces.items.iter().filter_map(|ns| ns.name_any().strip_prefix("apod-").map(str::to_owned)).collect();
-    let secrets = Api::<Secret>::namespaced(admin.clone(), NAMESPACE).list(&ListParams::default().labels("apocryph.network/staged")).await?;
-    let secrets = secrets.items.iter().map(|s| s.name_any().chars().take(26).collect()).collect();
+    let namespaces = Api::<Namespace>::all(admin.clone())
+        .list(&ListParams::default())
+        .await?;
+    let namespaces = namespaces
+        .items
+        .iter()
+        .filter_map(|ns| ns.name_any().strip_prefix("apod-").map(str::to_owned))
+        .collect();
+    let secrets = Api::<Secret>::namespaced(admin.clone(), NAMESPACE)
+        .list(&ListParams::default().labels("apocryph.network/staged"))
+        .await?;
+    let secrets = secrets
+        .items
+        .iter()
+        .map(|s| s.name_any().chars().take(26).collect())
+        .collect();
     Ok((pods, namespaces, secrets))
 }
 
@@ -70,8 +96,14 @@ pub async fn exactly_these(admin: &Client, names: &[String]) -> Result<()> {
     let expected: BTreeSet<String> = names.iter().cloned().collect();
     let (pods, namespaces, secrets) = accounted(admin).await?;
     anyhow::ensure!(pods == expected, "ApocryphPods {pods:?}, expected {expected:?}");
-    anyhow::ensure!(namespaces == expected, "namespaces {namespaces:?}, expected {expected:?}");
-    anyhow::ensure!(secrets.is_subset(&expected), "staged Secrets of {secrets:?}, expected {expected:?}");
+    anyhow::ensure!(
+        namespaces == expected,
+        "namespaces {namespaces:?}, expected {expected:?}"
+    );
+    anyhow::ensure!(
+        secrets.is_subset(&expected),
+        "staged Secrets of {secrets:?}, expected {expected:?}"
+    );
     Ok(())
 }
 
@@ -81,7 +113,10 @@ pub async fn exactly_these_once_swept(admin: &Client, names: &[String]) -> Resul
     let secrets = Api::<Secret>::namespaced(admin.clone(), NAMESPACE);
     let staged = kube::runtime::watcher::Config::default().labels("apocryph.network/staged");
     wait::until("the sweeper removes what nobody names", secrets, staged, |secrets| {
-        secrets.iter().all(|s| expected.contains(&s.name_any().chars().take(26).collect::<String>())).then_some(())
+        secrets
+            .iter()
+            .all(|s| expected.contains(&s.name_any().chars().take(26).collect::<String>()))
+            .then_some(())
     })
     .await?;
     exactly_these(admin, names).await
@@ -89,22 +124,33 @@ pub async fn exactly_these_once_swept(admin: &Client, names: &[String]) -> Resul
 
 /// Awaits that every alive pod's status speaks of its present generation and is Ready.
 pub async fn settled(admin: &Client) -> Result<()> {
-    wait::until("all pods are Ready", Api::<ApocryphPod>::all(admin.clone()), Default::default(), |all| {
-        all.iter()
-            .filter(|pod| !has_ended(pod))
-            .all(|pod| {
-                pod.status.as_ref().is_some_and(|s| s.observed_generation == pod.metadata.generation)
-                    && condition(pod, "Ready").is_some_and(|c| c.status == "True")
-            })
-            .then_some(())
-    })
+    wait::until(
+        "all pods are Ready",
+        Api::<ApocryphPod>::all(admin.clone()),
+        Default::default(),
+        |all| {
+            all.iter()
+                .filter(|pod| !has_ended(pod))
+                .all(|pod| {
+                    pod.status
+                        .as_ref()
+                        .is_some_and(|s| s.observed_generation == pod.metadata.generation)
+                        && condition(pod, "Ready").is_some_and(|c| c.status == "True")
+                })
+                .then_some(())
+        },
+    )
     .await
 }
 
 /// An admin's own pod (no tag).
 pub fn own(name: &str, manifest: &str) -> Result<ApocryphPod> {
     let manifest = json::to_json(&json::pod_from_yaml(manifest)?)?;
-    let mut spec = spec_of(&manifest, &format!("0x{}", "1".repeat(40)), &format!("0x{}", "2".repeat(64)));
+    let mut spec = spec_of(
+        &manifest,
+        &format!("0x{}", "1".repeat(40)),
+        &format!("0x{}", "2".repeat(64)),
+    );
     if let Some(spec) = spec.as_object_mut() {
         spec.remove("tag");
         spec.remove("secretName");

@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client, api::{DeleteParams, Patch, PatchParams}};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, Patch, PatchParams},
+};
 use serde_json::json;
 
 use crate::wait;
@@ -28,10 +31,17 @@ pub async fn empty(admin: &Client) -> Result<Registry> {
             }],
         },
     }))?;
-    pods.patch(NAME, &PatchParams::apply("e2e"), &Patch::Apply(&pod)).await?;
+    pods.patch(NAME, &PatchParams::apply("e2e"), &Patch::Apply(&pod))
+        .await?;
     wait::until("the empty registry", pods, Default::default(), |pods: &[Pod]| {
         let pod = pods.iter().find(|pod| pod.metadata.name.as_deref() == Some(NAME))?;
-        let ready = pod.status.as_ref()?.conditions.as_ref()?.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+        let ready = pod
+            .status
+            .as_ref()?
+            .conditions
+            .as_ref()?
+            .iter()
+            .any(|c| c.type_ == "Ready" && c.status == "True");
         ready.then_some(())
     })
     .await?;
@@ -40,6 +50,8 @@ pub async fn empty(admin: &Client) -> Result<Registry> {
 
 /// Ends it.
 pub async fn remove(admin: &Client) -> Result<()> {
-    Api::<Pod>::namespaced(admin.clone(), "default").delete(NAME, &DeleteParams::default()).await?;
+    Api::<Pod>::namespaced(admin.clone(), "default")
+        .delete(NAME, &DeleteParams::default())
+        .await?;
     Ok(())
 }

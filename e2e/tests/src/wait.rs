@@ -4,7 +4,10 @@ use std::{fmt::Debug, future::Future, time::Duration};
 
 use anyhow::{Result, bail};
 use futures::TryStreamExt;
-use kube::{Api, runtime::{WatchStreamExt, watcher}};
+use kube::{
+    Api,
+    runtime::{WatchStreamExt, watcher},
+};
 use serde::de::DeserializeOwned;
 
 /// Longest wait for anything; the tests' own bound, never a measurement.
@@ -19,7 +22,12 @@ pub async fn within<T>(what: &str, future: impl Future<Output = Result<T>>) -> R
 }
 
 /// Awaits until the set of objects in a watch satisfies `condition`, and gives what it returned.
-pub async fn until<K, T>(what: &str, api: Api<K>, config: watcher::Config, mut condition: impl FnMut(&[K]) -> Option<T>) -> Result<T>
+pub async fn until<K, T>(
+    what: &str,
+    api: Api<K>,
+    config: watcher::Config,
+    mut condition: impl FnMut(&[K]) -> Option<T>,
+) -> Result<T>
 where
     K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default + Eq + std::hash::Hash + Clone,
@@ -30,14 +38,21 @@ where
         let mut objects: std::collections::BTreeMap<(String, String), K> = Default::default();
         let mut listing: Option<std::collections::BTreeMap<(String, String), K>> = None;
         let key = |object: &K| {
-            (object.meta().namespace.clone().unwrap_or_default(), object.meta().name.clone().unwrap_or_default())
+            (
+                object.meta().namespace.clone().unwrap_or_default(),
+                object.meta().name.clone().unwrap_or_default(),
+            )
         };
         loop {
-            let Some(event) = events.try_next().await? else { bail!("the watch ended") };
+            let Some(event) = events.try_next().await? else {
+                bail!("the watch ended")
+            };
             match event {
                 watcher::Event::Init => listing = Some(Default::default()),
                 watcher::Event::InitApply(object) => {
-                    listing.get_or_insert_with(Default::default).insert(key(&object), object);
+                    listing
+                        .get_or_insert_with(Default::default)
+                        .insert(key(&object), object);
                 }
                 watcher::Event::InitDone => objects = listing.take().unwrap_or_default(),
                 watcher::Event::Apply(object) => {
@@ -60,7 +75,10 @@ where
         Ok(result) => result,
         Err(_) => {
             let seen: Vec<String> = last.iter().map(|object| format!("{object:?}")).collect();
-            bail!("not within {PATIENCE:?}: {what}; last seen:\n{}", seen.join("\n").chars().take(4000).collect::<String>())
+            bail!(
+                "not within {PATIENCE:?}: {what}; last seen:\n{}",
+                seen.join("\n").chars().take(4000).collect::<String>()
+            )
         }
     }
 }

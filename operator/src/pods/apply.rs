@@ -49,6 +49,8 @@ pub enum Stop {
     WaitingForRights,
     /// A volume of this life is gone; it is not made again, empty, in silence.
     VolumeLost(String),
+    /// A volume was not made yet and no storage is offered any more; without a class it would be one of the cluster's default.
+    StorageWithdrawn(String),
     /// The Secret that the spec names, or a key in it, is not there.
     SecretMissing(String),
     /// What was written does not stay: something else writes the field at `path` too.
@@ -353,6 +355,9 @@ impl Writes<'_> {
                 Some(_) => Ok(()),
                 None => Err(Stop::VolumeLost(name)),
             };
+        }
+        if self.hands.settings.storage_class.is_none() {
+            return Err(Stop::StorageWithdrawn(name));
         }
         match ask(
             "create",

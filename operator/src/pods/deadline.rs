@@ -13,13 +13,16 @@ use kube::{Api, ResourceExt};
 use super::{
     annotation,
     api::{ask, found},
-    apply::{Applied, was_ready},
+    apply::{Applied, is_built, was_ready},
     finalize,
     objects::WORKLOAD,
-    reconcile::{Context, Error, Looked, Outcome, SOON},
+    reconcile::{Context, Error, Looked, Outcome},
     status::{condition_of, of_this_life},
 };
 use crate::model::{key::NAMESPACE_PREFIX, pod::EndedBy};
+
+/// A pod over its deadline whose Deployment is available after all: the caches are behind, or its Pods are in trouble again.
+const AVAILABLE_RETRY: Duration = Duration::from_secs(5);
 
 /// Looks again when the start deadline is over; ends the pod when it is.
 pub async fn or_overdue(
@@ -61,15 +64,22 @@ pub fn overdue(context: &Context, object: &ApocryphPod, deployment: Option<&Depl
 
 /// Orders the end `start_timeout`, unless a fresh look shows that the pod made it.
 pub async fn give_up(context: &Context, object: &ApocryphPod) -> Result<Looked, Error> {
+    // A Deployment in a namespace that was not made for this life says nothing of this life.
+    if is_built(object) && is_available(context, object).await? {
+        return Ok(Looked::new(Outcome::Waiting, AVAILABLE_RETRY));
+    }
+    let ordered = finalize::order(context, object, Code::StartTimeout, EndedBy::Controller).await?;
+    finalize::finalize(context, Arc::new(ordered)).await
+}
+
+/// By a fresh read.
+async fn is_available(context: &Context, object: &ApocryphPod) -> Result<bool, Error> {
     let space = format!("{}{}", NAMESPACE_PREFIX, object.name_any());
     let api = Api::<Deployment>::namespaced(context.client.clone(), &space);
     let fresh = found(ask("get", "Deployment", WORKLOAD, api.get(WORKLOAD)).await)?;
     let available = fresh
         .and_then(|deployment| deployment.status?.available_replicas)
         .unwrap_or(0);
-    if available >= object.spec.replicas {
-        return Ok(Looked::new(Outcome::Waiting, SOON));
-    }
-    let ordered = finalize::order(context, object, Code::StartTimeout, EndedBy::Controller).await?;
-    finalize::finalize(context, Arc::new(ordered)).await
+    // Of zero replicas (a spec that does not validate) none is available.
+    Ok(available >= object.spec.replicas.max(1))
 }

@@ -18,7 +18,7 @@ use super::{
     deadline::{give_up, or_overdue, overdue},
     finalize,
     gather::{fresh_namespace, gather, nodes_of},
-    objects::{self, Level, namespace},
+    objects::{self, Decided, Level, PullPolicy, namespace},
     owned::Owned,
     report::{put_status, write_status},
     status::{self, Facts, Finding, Judgement, judge, of_this_life, tell},
@@ -157,12 +157,12 @@ pub async fn reconcile(context: &Context, object: Arc<ApocryphPod>) -> Result<Lo
         Ok(pod) => pod,
         Err(Invalid { code, message, remedy }) => {
             let finding = Finding::new(code, message.clone(), remedy);
-            if object.spec.tag.is_none() {
+            if object.spec.tag.is_none() && !is_built(&object) {
                 // What admission would have said to a publisher.
                 write_admitted(context, object, finding, (false, code, &message)).await?;
                 return Ok(Looked::new(Outcome::Waiting, RESYNC));
             }
-            return refuse(context, &object, finding).await;
+            return refuse(context, object, finding).await;
         }
     };
     let object = with_finalizer(context, object).await?;
@@ -185,10 +185,7 @@ async fn run(context: &Context, mut object: Arc<ApocryphPod>, pod: ValidatedPod)
             return or_overdue(context, &object, None, Looked::new(Outcome::Waiting, RESYNC)).await;
         }
     };
-    let level = namespace
-        .as_deref()
-        .and_then(namespace::level)
-        .unwrap_or_else(|| level(context));
+    let decided = Decided::kept(namespace.as_deref(), decide(context));
     let seen = gather(
         &context.client,
         &context.watches,
@@ -198,13 +195,13 @@ async fn run(context: &Context, mut object: Arc<ApocryphPod>, pod: ValidatedPod)
         &pod.name,
     )
     .await?;
-    let objects = objects::build(&pod, &context.settings, level);
+    let objects = objects::build(&pod, &context.settings, decided);
     let hands = hands(context);
     let applied = match apply(&hands, &pod, &mut object, namespace.as_deref(), &seen, objects).await {
         Ok(applied) => applied,
         Err(stop) => return stopped(context, object, seen.deployment.as_deref(), stop).await,
     };
-    let was_ready = was_ready(&object) || of_this_life(&object).is_some_and(|status| status.ready_since.is_some());
+    let was_ready = ran(&object);
     let nodes = nodes_of(&context.watches, &seen.pods);
     let judgement = judge(&Facts {
         pod: &pod,
@@ -244,19 +241,37 @@ fn hands(context: &Context) -> Hands<'_> {
     }
 }
 
-/// Decided when the namespace is made, and kept.
-fn level(context: &Context) -> Level {
-    if context.capacity.report().images_may_run_as_root {
-        Level::Baseline
-    } else {
-        Level::Restricted
+/// From the nodes as they are now, for a life that begins.
+fn decide(context: &Context) -> Decided {
+    Decided {
+        level: if context.capacity.report().images_may_run_as_root {
+            Level::Baseline
+        } else {
+            Level::Restricted
+        },
+        pull: PullPolicy::on(context.watches.nodes.state().iter().map(Arc::as_ref)),
     }
 }
 
-/// Says what is wrong with the spec and waits for a change.
-async fn refuse(context: &Context, object: &Arc<ApocryphPod>, finding: Finding) -> Result<Looked, Error> {
-    write_status(context, object.clone(), &Judgement::only(finding)).await?;
-    Ok(Looked::new(Outcome::Waiting, RESYNC))
+/// Of a pod that was admitted and whose spec does not validate (any more): what runs goes on running, and a publisher is told
+/// of it as before, since it is not his to correct. What never ran is told, and holds its capacity no longer than the start
+/// deadline.
+async fn refuse(context: &Context, object: Arc<ApocryphPod>, finding: Finding) -> Result<Looked, Error> {
+    let looked = Looked::new(Outcome::Waiting, RESYNC);
+    if object.spec.tag.is_some() && ran(&object) {
+        tracing::warn!(pod = %object.name_any(), code = %finding.code, fault = %finding.message, "a pod that runs is left as it is");
+        return Ok(looked);
+    }
+    let object = write_status(context, object, &Judgement::only(finding)).await?;
+    if ran(&object) {
+        return Ok(looked);
+    }
+    or_overdue(context, &object, None, looked).await
+}
+
+/// Was this life Ready once, by the mark or (before the mark is written) by the status?
+fn ran(object: &ApocryphPod) -> bool {
+    was_ready(object) || of_this_life(object).is_some_and(|status| status.ready_since.is_some())
 }
 
 /// An object made by kubectl comes without.
@@ -313,9 +328,19 @@ async fn admit(context: &Context, object: Arc<ApocryphPod>, pod: &ValidatedPod) 
                 Code::Accepted,
                 "Name and capacity are as admission would have asked.",
             );
-            let object = write_admitted(context, object, status::preparing(), said).await?;
-            hold.commit();
-            Ok(Admission::Admitted(object))
+            let first = write_admitted(context, object.clone(), status::preparing(), said).await;
+            let unknown = matches!(&first, Err(Error::Api(failed)) if failed.is_unknown());
+            let told = if unknown {
+                // Once more, as long as the room is ours: it says the same.
+                write_admitted(context, object, status::preparing(), said).await
+            } else {
+                first
+            };
+            // Where it may have been written the room is taken: the hold stays until the watch shows it, or is forgotten.
+            if told.is_ok() || unknown {
+                hold.commit();
+            }
+            Ok(Admission::Admitted(told?))
         }
         Ok(Held::LookAgain) => Ok(Admission::NotYet(Looked::new(Outcome::Waiting, SOON))),
         Err(refusal) => {
@@ -413,6 +438,11 @@ async fn stopped(
             format!("The volume `{volume}` was deleted in the cluster; it is not made again, since it would be empty."),
             "Ask the provider; or delete the pod and deploy it anew, with an empty volume.",
         ),
+        Stop::StorageWithdrawn(volume) => Finding::new(
+            Code::StorageNotOffered,
+            format!("The volume `{volume}` was not made yet, and this provider no longer offers storage."),
+            "Ask the provider (chart value storage.class), or deploy without volumes.",
+        ),
         Stop::SecretMissing(message) => Finding::new(
             Code::InvalidSpec,
             message.clone(),
@@ -438,7 +468,9 @@ async fn stopped(
     let looked = match stop {
         // Bounded by itself: when the grace is over it fails.
         Stop::WaitingForRights => return Ok(Looked::new(Outcome::Waiting, RIGHTS_RETRY)),
-        Stop::VolumeLost(_) | Stop::SecretMissing(_) => Ok(Looked::new(Outcome::Waiting, ADMISSION_RETRY)),
+        Stop::VolumeLost(_) | Stop::StorageWithdrawn(_) | Stop::SecretMissing(_) => {
+            Ok(Looked::new(Outcome::Waiting, ADMISSION_RETRY))
+        }
         Stop::Contested { .. } | Stop::Failed(_) => Err(failure(stop)),
     };
     if overdue(context, &object, deployment).is_some_and(|left| left.is_zero()) && !was_ready(&object) {
@@ -455,7 +487,7 @@ fn failure(stop: Stop) -> Error {
             kind: "RoleBinding",
             path: String::new(),
         },
-        Stop::VolumeLost(name) | Stop::SecretMissing(name) => Error::Contested {
+        Stop::VolumeLost(name) | Stop::StorageWithdrawn(name) | Stop::SecretMissing(name) => Error::Contested {
             kind: "Pod",
             path: name,
         },

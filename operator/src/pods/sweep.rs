@@ -1,5 +1,7 @@
 //! What nobody names: staged Secrets of requests that ended between two writes are removed, after asking once more; namespaces
-//! without an ApocryphPod are reported and never touched.
+//! without an ApocryphPod are reported and never touched. And of ended ApocryphPods a bounded number is kept.
+
+mod ended;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,9 +18,11 @@ use kube::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use ended::{MAX as ENDED_MAX, PER_PUBLISHER_MAX as ENDED_PER_PUBLISHER_MAX};
+
 use super::{
     Clock, Metrics, Settings,
-    api::{Failed, ask, found},
+    api::{Failed, ask, found, read},
     objects::meta,
     staging::Staging,
     view,
@@ -63,6 +67,9 @@ pub async fn run(
         }
         if let Err(error) = sweeper.namespaces().await {
             tracing::warn!(%error, "tenants' namespaces could not be checked");
+        }
+        if let Err(error) = sweeper.ended().await {
+            tracing::warn!(%error, "ended ApocryphPods beyond their number could not be swept");
         }
     }
 }
@@ -184,6 +191,57 @@ impl Sweeper {
             .orphan_namespaces
             .set(i64::try_from(orphans.len()).unwrap_or(i64::MAX));
         self.reported = orphans;
+        Ok(())
+    }
+
+    /// Ended ApocryphPods beyond [`ENDED_PER_PUBLISHER_MAX`] and [`ENDED_MAX`], the longest ended first. The controller takes
+    /// the finalizer off what is deleted here.
+    ///
+    /// # Errors
+    /// The API server did not answer; the rest stays until the next sweep. What it refuses to delete stays as well.
+    pub async fn ended(&self) -> Result<(), Failed> {
+        let objects = self.watches.apocryph_pods.state();
+        for object in ended::surplus(objects, ENDED_PER_PUBLISHER_MAX, ENDED_MAX) {
+            match self.surplus(&object).await {
+                Err(error) if error.is_unknown() => return Err(error),
+                Err(error) => tracing::warn!(%error, "an ended ApocryphPod stays"),
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn surplus(&self, seen: &ApocryphPod) -> Result<(), Failed> {
+        let Some(name) = PodName::parse(&seen.name_any()) else {
+            return Ok(());
+        };
+        // A submit of this name is under way: it may be about to begin a new life.
+        let Some(_entered) = self.staging.try_enter(&name) else {
+            return Ok(());
+        };
+        let api = Api::<ApocryphPod>::all(self.client.clone());
+        let Some(fresh) = read(&api, &name).await? else {
+            return Ok(());
+        };
+        let going = fresh.metadata.deletion_timestamp.is_some();
+        if going || fresh.uid() != seen.uid() || !view::is_ended(&fresh) {
+            return Ok(());
+        }
+        // Exactly as it was read: a new life would be another version.
+        let this_one = DeleteParams::default().preconditions(Preconditions {
+            uid: fresh.uid(),
+            resource_version: fresh.resource_version(),
+        });
+        let deleted = ask(
+            "delete",
+            "ApocryphPod",
+            name.as_str(),
+            api.delete(name.as_str(), &this_one),
+        )
+        .await;
+        if found(deleted)?.is_some() {
+            tracing::info!(pod = %name, "ended, and too many have ended since: deleted before endedTTL");
+        }
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use apocryph_crd::ApocryphPod;
 use apocryph_proto::outcome::Code;
 use kube::ResourceExt;
 
-use super::Settings;
+use super::{Settings, apply::is_built};
 use crate::model::{
     key::{PodId, PodKey, PodName, Publisher},
     manifest::{Demand, Resources},
@@ -79,6 +79,8 @@ fn invalid(field: &str, fault: &str) -> Invalid {
     }
 }
 
+/// Storage must be offered only before the life is built: volumes that were made are there, whatever is offered since.
+///
 /// # Errors
 /// The first fault.
 pub fn validate(pod: &ApocryphPod, settings: &Settings) -> Result<ValidatedPod, Invalid> {
@@ -113,7 +115,7 @@ pub fn validate(pod: &ApocryphPod, settings: &Settings) -> Result<ValidatedPod, 
             })
         })
         .collect::<Result<_, Invalid>>()?;
-    if !volumes.is_empty() && settings.storage_class.is_none() {
+    if !volumes.is_empty() && settings.storage_class.is_none() && !is_built(pod) {
         return Err(Invalid {
             code: Code::StorageNotOffered,
             message: "The pod has volumes, and this provider offers no storage.".to_owned(),

@@ -164,7 +164,7 @@ where
     }
 }
 
-type Fill = Box<dyn FnMut(&FakeApi)>;
+pub type Fill = Box<dyn FnMut(&FakeApi)>;
 
 /// The controller in a cluster of its own.
 pub struct World {

@@ -14,7 +14,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
 
-use super::{Level, WORKLOAD, meta, quantity, secret};
+use super::{Decided, Level, WORKLOAD, meta, quantity, secret};
 use crate::pods::{Settings, validate};
 
 /// Seconds that a container is given to end by itself.
@@ -36,7 +36,7 @@ const ROOTS_CAPABILITIES: [&str; 8] = [
 /// The one that Pod Security `restricted` lets through.
 const BIND: [&str; 1] = ["NET_BIND_SERVICE"];
 
-pub fn build(pod: &validate::ValidatedPod, settings: &Settings, level: Level) -> Deployment {
+pub fn build(pod: &validate::ValidatedPod, settings: &Settings, decided: Decided) -> Deployment {
     let deadline = i32::try_from(settings.start_deadline.as_secs()).unwrap_or(i32::MAX);
     meta::hashed(Deployment {
         metadata: meta::namespaced(pod, WORKLOAD),
@@ -61,16 +61,17 @@ pub fn build(pod: &validate::ValidatedPod, settings: &Settings, level: Level) ->
                     labels: Some(meta::labels(pod)),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod_spec(pod, settings, level)),
+                spec: Some(pod_spec(pod, settings, decided)),
             },
         }),
         status: None,
     })
 }
 
-fn pod_spec(pod: &validate::ValidatedPod, settings: &Settings, level: Level) -> PodSpec {
+fn pod_spec(pod: &validate::ValidatedPod, settings: &Settings, decided: Decided) -> PodSpec {
+    let Decided { level, pull: _ } = decided;
     PodSpec {
-        containers: pod.containers.iter().map(|one| container(pod, one, level)).collect(),
+        containers: pod.containers.iter().map(|one| container(pod, one, decided)).collect(),
         volumes: listed(pod.volumes.iter().map(volume).collect()),
         // Containers of a pod reach each other by name.
         host_aliases: Some(vec![HostAlias {
@@ -103,7 +104,8 @@ fn pod_spec(pod: &validate::ValidatedPod, settings: &Settings, level: Level) -> 
     }
 }
 
-fn container(pod: &validate::ValidatedPod, container: &validate::Container, level: Level) -> Container {
+fn container(pod: &validate::ValidatedPod, container: &validate::Container, decided: Decided) -> Container {
+    let Decided { level, pull } = decided;
     let amounts = BTreeMap::from([
         ("cpu".to_owned(), quantity::millis(container.resources.cpu_millis)),
         ("memory".to_owned(), quantity::plain(container.resources.memory)),
@@ -146,7 +148,7 @@ fn container(pod: &validate::ValidatedPod, container: &validate::Container, leve
     Container {
         name: container.name.clone(),
         image: Some(container.image.clone()),
-        image_pull_policy: Some("IfNotPresent".to_owned()),
+        image_pull_policy: Some(pull.as_str().to_owned()),
         command: listed(container.command.clone()),
         args: listed(container.args.clone()),
         working_dir: container.working_dir.clone(),

@@ -2,6 +2,7 @@
 //!
 //! Names are fixed: each pod has a namespace of its own, so they never meet.
 
+pub mod decided;
 pub mod deployment;
 pub mod limit_range;
 pub mod meta;
@@ -21,6 +22,8 @@ use k8s_openapi::api::{
     rbac::v1::RoleBinding,
 };
 
+pub use decided::{Decided, Level, PullPolicy};
+
 use super::{Settings, validate::ValidatedPod};
 
 /// Name of the Deployment and of the Service.
@@ -29,24 +32,6 @@ pub const WORKLOAD: &str = "pod";
 pub const ADMITTED: &str = "admitted";
 /// Name of the NetworkPolicy.
 pub const WALLS: &str = "walls";
-
-/// Pod Security level of a tenant's namespace, chosen when it is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// In a user namespace: images may start as root.
-    Baseline,
-    /// Images must not start as root.
-    Restricted,
-}
-
-impl Level {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Level::Baseline => "baseline",
-            Level::Restricted => "restricted",
-        }
-    }
-}
 
 /// Everything that is to be there for a pod, but for the copy of its Secret, whose content no builder knows
 /// (see [`secret::copy`]).
@@ -63,15 +48,15 @@ pub struct Objects {
     pub deployment: Deployment,
 }
 
-pub fn build(pod: &ValidatedPod, settings: &Settings, level: Level) -> Objects {
+pub fn build(pod: &ValidatedPod, settings: &Settings, decided: Decided) -> Objects {
     Objects {
-        namespace: namespace::build(pod, level),
+        namespace: namespace::build(pod, decided),
         role_binding: role_binding::build(pod, settings),
         resource_quota: resource_quota::build(pod, settings),
         limit_range: limit_range::build(pod),
         network_policy: network_policy::build(pod, settings),
         claims: volume::build(pod, settings),
         service: service::build(pod, settings),
-        deployment: deployment::build(pod, settings, level),
+        deployment: deployment::build(pod, settings, decided),
     }
 }

@@ -4,19 +4,24 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
-use super::{Level, meta};
+use super::{Decided, Level, PullPolicy, meta};
 use crate::pods::validate::ValidatedPod;
 
 /// Label that decides; the other two only tell.
 pub const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 /// Annotation: the life that the namespace was made for. One of an earlier life, with its volumes, is not taken over.
 pub const LIFE: &str = "apocryph.network/life";
+/// Annotation: the pull policy of this life's containers.
+pub const PULL_POLICY: &str = "apocryph.network/image-pull-policy";
 const MODES: [&str; 3] = ["enforce", "audit", "warn"];
 
-pub fn build(pod: &ValidatedPod, level: Level) -> Namespace {
+pub fn build(pod: &ValidatedPod, decided: Decided) -> Namespace {
     let mut labels = meta::labels(pod);
     for mode in MODES {
-        labels.insert(format!("pod-security.kubernetes.io/{mode}"), level.as_str().to_owned());
+        labels.insert(
+            format!("pod-security.kubernetes.io/{mode}"),
+            decided.level.as_str().to_owned(),
+        );
         // Later versions of a level only forbid more.
         labels.insert(
             format!("pod-security.kubernetes.io/{mode}-version"),
@@ -27,7 +32,10 @@ pub fn build(pod: &ValidatedPod, level: Level) -> Namespace {
         metadata: ObjectMeta {
             name: Some(pod.name.namespace()),
             labels: Some(labels),
-            annotations: Some(BTreeMap::from([(LIFE.to_owned(), pod.life.to_string())])),
+            annotations: Some(BTreeMap::from([
+                (LIFE.to_owned(), pod.life.to_string()),
+                (PULL_POLICY.to_owned(), decided.pull.as_str().to_owned()),
+            ])),
             ..ObjectMeta::default()
         },
         ..Namespace::default()
@@ -40,6 +48,14 @@ pub fn level(namespace: &Namespace) -> Option<Level> {
     [Level::Baseline, Level::Restricted]
         .into_iter()
         .find(|level| level.as_str() == label)
+}
+
+/// The pull policy that it was made with; `None`: none that we give.
+pub fn pull_policy(namespace: &Namespace) -> Option<PullPolicy> {
+    let recorded = namespace.metadata.annotations.as_ref()?.get(PULL_POLICY)?;
+    [PullPolicy::IfNotPresent, PullPolicy::Always]
+        .into_iter()
+        .find(|policy| policy.as_str() == recorded)
 }
 
 /// Was it made for this pod in this life?

@@ -307,7 +307,7 @@ fn of_pull(image: &str, message: &str, before: Option<&ApocryphPodStatus>) -> Fi
         return Finding::new(
             Code::RegistryUnreachable,
             format!("The registry of `{image}` cannot be reached from the provider's nodes."),
-            "Check the registry's name and that it answers on the internet; private addresses are closed. The provider tries again.",
+            "Check the registry's name and that it answers on the internet: the provider's nodes pull the image, from their own network. The provider tries again.",
         );
     }
     if says(&[

@@ -10,7 +10,10 @@ use apocryph_e2e::{
 };
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Service;
-use kube::{Api, api::{Patch, PatchParams}};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use serde_json::json;
 
 use crate::SLEEPER;
@@ -24,7 +27,12 @@ fn operators_writes(events: Vec<Event>) -> Vec<String> {
     events
         .into_iter()
         .filter(|event| event.user.username == user && event.is_write() && event.resource() != "leases")
-        .map(|event| format!("{} {} {}", event.request_received_timestamp, event.verb, event.request_uri))
+        .map(|event| {
+            format!(
+                "{} {} {}",
+                event.request_received_timestamp, event.verb, event.request_uri
+            )
+        })
         .collect()
 }
 
@@ -40,7 +48,13 @@ async fn twenty_running_pods_cost_no_write_and_an_edited_service_costs_one() -> 
     for n in 0..PODS {
         let mut order = Order::of(SLEEPER)?;
         if n == 0 {
-            order.pod.containers[0].ports.push(apocryph_proto::v0::pod::container::Port { name: "http".into(), port: 80, ..Default::default() });
+            order.pod.containers[0]
+                .ports
+                .push(apocryph_proto::v0::pod::container::Port {
+                    name: "http".into(),
+                    port: 80,
+                    ..Default::default()
+                });
         }
         orders.push((&actors[n % PEERS], order));
     }
@@ -54,12 +68,25 @@ async fn twenty_running_pods_cost_no_write_and_an_edited_service_costs_one() -> 
 
     // and it can fail: one edit by hand is one write, the edit undone, then none
     let services: Api<Service> = Api::namespaced(scene.admin.clone(), &format!("apod-{}", running[0].name));
-    let service = services.list(&Default::default()).await?.items.pop().context("the Service")?;
+    let service = services
+        .list(&Default::default())
+        .await?
+        .items
+        .pop()
+        .context("the Service")?;
     let name = service.metadata.name.clone().context("its name")?;
-    let patch = Patch::Json::<()>(serde_json::from_value(json!([{"op": "replace", "path": "/spec/ports/0/port", "value": 8081}]))?);
+    let patch = Patch::Json::<()>(serde_json::from_value(
+        json!([{"op": "replace", "path": "/spec/ports/0/port", "value": 8081}]),
+    )?);
     services.patch(&name, &PatchParams::default(), &patch).await?;
     apocryph_e2e::wait::until("the edit undone", services, Default::default(), |all: &[Service]| {
-        all.iter().any(|s| s.spec.as_ref().is_some_and(|s| s.ports.iter().flatten().all(|p| p.port == 80))).then_some(())
+        all.iter()
+            .any(|s| {
+                s.spec
+                    .as_ref()
+                    .is_some_and(|s| s.ports.iter().flatten().all(|p| p.port == 80))
+            })
+            .then_some(())
     })
     .await?;
     apocryph_e2e::pods::settled(&scene.admin).await?;

@@ -59,8 +59,16 @@ async fn killed_at(what: &str, n: usize, at: impl Fn(&Event) -> bool) -> Result<
     // one pod each, of the first life, and nothing beside them once the sweeper has been
     assert!(running.iter().all(|(_, status)| status.life == 1));
     let names: Vec<String> = running.iter().map(|(_, status)| status.name.clone()).collect();
-    pods::exactly_these_once_swept(&scene.admin, &names).await.context("after the sweep")?;
-    let ends = join_all(running.iter().zip(&orders).map(|((actor, _), (_, order))| actor.end(order.pod_id))).await;
+    pods::exactly_these_once_swept(&scene.admin, &names)
+        .await
+        .context("after the sweep")?;
+    let ends = join_all(
+        running
+            .iter()
+            .zip(&orders)
+            .map(|((actor, _), (_, order))| actor.end(order.pod_id)),
+    )
+    .await;
     for end in ends {
         assert_eq!(end?.phase, Phase::Ended);
     }
@@ -70,20 +78,28 @@ async fn killed_at(what: &str, n: usize, at: impl Fn(&Event) -> bool) -> Result<
 #[tokio::test]
 async fn at_the_third_staged_secret() -> Result<()> {
     killed_at("the 3rd staged Secret", 3, |event| {
-        event.verb == "create" && event.resource() == "secrets" && event.succeeded() && event.request_uri.contains(&format!("/{NAMESPACE}/"))
+        event.verb == "create"
+            && event.resource() == "secrets"
+            && event.succeeded()
+            && event.request_uri.contains(&format!("/{NAMESPACE}/"))
     })
     .await
 }
 
 #[tokio::test]
 async fn at_the_third_apocryphpod() -> Result<()> {
-    killed_at("the 3rd ApocryphPod", 3, |event| event.verb == "create" && event.resource() == "apocryphpods" && event.succeeded()).await
+    killed_at("the 3rd ApocryphPod", 3, |event| {
+        event.verb == "create" && event.resource() == "apocryphpods" && event.succeeded()
+    })
+    .await
 }
 
 #[tokio::test]
 async fn at_the_second_namespace() -> Result<()> {
     killed_at("the 2nd Namespace", 2, |event| {
-        matches!(event.verb.as_str(), "create" | "patch") && event.resource() == "namespaces" && event.succeeded()
+        matches!(event.verb.as_str(), "create" | "patch")
+            && event.resource() == "namespaces"
+            && event.succeeded()
             && event.user.username.contains(NAMESPACE)
     })
     .await

@@ -17,7 +17,10 @@ use crate::{HELLO, SLEEPER};
 /// By the audit log: once a new holder has written the Lease, no earlier Pod writes anything.
 fn no_write_follows_the_successor(events: &[Event]) -> Result<usize> {
     let user = format!("system:serviceaccount:{NAMESPACE}:{RELEASE}");
-    let own: Vec<&Event> = events.iter().filter(|e| e.user.username == user && e.is_write() && e.succeeded()).collect();
+    let own: Vec<&Event> = events
+        .iter()
+        .filter(|e| e.user.username == user && e.is_write() && e.succeeded())
+        .collect();
     let mut holders: Vec<&str> = Vec::new();
     for event in &own {
         let pod = event.pod().context("the audit log names no Pod")?;
@@ -25,7 +28,11 @@ fn no_write_follows_the_successor(events: &[Event]) -> Result<usize> {
             anyhow::ensure!(!holders.contains(&pod), "{pod} holds the Lease again");
             holders.push(pod);
         } else if let Some(place) = holders.iter().position(|holder| *holder == pod) {
-            anyhow::ensure!(place + 1 == holders.len(), "{pod} wrote after {:?} held the Lease: {event:?}", holders.last());
+            anyhow::ensure!(
+                place + 1 == holders.len(),
+                "{pod} wrote after {:?} held the Lease: {event:?}",
+                holders.last()
+            );
         }
     }
     Ok(holders.len())
@@ -39,7 +46,15 @@ async fn the_operators_pod_is_deleted_during_a_provision() -> Result<()> {
     let order = Order::of(HELLO)?;
     let mut stream = actor.provision(&order).await?;
     let accepted = stream.next().await?.status()?;
-    kubectl(&["-n", NAMESPACE, "delete", "pod", "-l", "apocryph.network/role=leader", "--wait=false"])?;
+    kubectl(&[
+        "-n",
+        NAMESPACE,
+        "delete",
+        "pod",
+        "-l",
+        "apocryph.network/role=leader",
+        "--wait=false",
+    ])?;
 
     // the stream ends with a word, or breaks; the same bytes lead to the same pod
     let again = operator::reconnect(&scene.provider, apocryph_e2e::actor::same_key(&actor.key)?).await?;
@@ -61,16 +76,34 @@ async fn a_rolling_upgrade_and_two_operators_at_once() -> Result<()> {
     scene.forget();
     helm_upgrade(Profile::Base, &["--set", "replicas=2"])?;
     let again = operator::reconnect(&scene.provider, apocryph_e2e::actor::same_key(&actor.key)?).await?;
-    assert_eq!(again.watch(order.pod_id).await?.until_phase(Phase::Running).await?.name, name);
+    assert_eq!(
+        again.watch(order.pod_id).await?.until_phase(Phase::Running).await?.name,
+        name
+    );
     let pods = kubectl(&["-n", NAMESPACE, "get", "pods", "-o", "name"])?;
     assert_eq!(pods.lines().count(), 2, "{pods}");
-    let leaders = kubectl(&["-n", NAMESPACE, "get", "pods", "-l", "apocryph.network/role=leader", "-o", "name"])?;
+    let leaders = kubectl(&[
+        "-n",
+        NAMESPACE,
+        "get",
+        "pods",
+        "-l",
+        "apocryph.network/role=leader",
+        "-o",
+        "name",
+    ])?;
     assert_eq!(leaders.lines().count(), 1, "{leaders}");
 
     // another version: the old leader gives way to a new Pod
-    helm_upgrade(Profile::Base, &["--set", "replicas=2", "--set", "podAnnotations.upgrade=again"])?;
+    helm_upgrade(
+        Profile::Base,
+        &["--set", "replicas=2", "--set", "podAnnotations.upgrade=again"],
+    )?;
     let third = operator::reconnect(&scene.provider, apocryph_e2e::actor::same_key(&actor.key)?).await?;
-    assert_eq!(third.watch(order.pod_id).await?.until_phase(Phase::Running).await?.name, name);
+    assert_eq!(
+        third.watch(order.pod_id).await?.until_phase(Phase::Running).await?.name,
+        name
+    );
     third.end(order.pod_id).await?;
     assert!(no_write_follows_the_successor(&audit.read()?)? >= 2);
     Ok(())
@@ -102,7 +135,10 @@ async fn an_uninstall_leaves_tenants_running_and_an_install_takes_them_over() ->
 async fn the_stream_cut_right_before_and_right_after_accepted_arrives_at_one_running_pod() -> Result<()> {
     let scene = alone(Profile::Base).await?;
     for cut in [Cut::BeforeAccepted, Cut::AfterAccepted] {
-        cut::deploy_and_delete(&scene, SLEEPER, cut, async |name| pods::exactly_these(&scene.admin, &[name.to_owned()]).await).await?;
+        cut::deploy_and_delete(&scene, SLEEPER, cut, async |name| {
+            pods::exactly_these(&scene.admin, &[name.to_owned()]).await
+        })
+        .await?;
     }
     Ok(())
 }

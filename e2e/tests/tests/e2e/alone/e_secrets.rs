@@ -33,7 +33,13 @@ async fn a_secret_value_is_in_two_secrets_and_nowhere_else() -> Result<()> {
     };
     command(&["key", "new"])?;
     let publisher = command(&["key", "show"])?;
-    let printed = command(&["deploy", &manifest.to_string_lossy(), "--allow-unattested", "--output", "json"])?;
+    let printed = command(&[
+        "deploy",
+        &manifest.to_string_lossy(),
+        "--allow-unattested",
+        "--output",
+        "json",
+    ])?;
 
     let forms = leak::forms(&secret);
     let clean = |place: &str, text: &[u8]| -> Result<()> {
@@ -49,7 +55,14 @@ async fn a_secret_value_is_in_two_secrets_and_nowhere_else() -> Result<()> {
         files += 1;
     }
     assert!(files > 0, "no state file was written");
-    let log = kubectl(&["-n", NAMESPACE, "logs", "-l", &format!("app.kubernetes.io/name={RELEASE}"), "--tail=-1"])?;
+    let log = kubectl(&[
+        "-n",
+        NAMESPACE,
+        "logs",
+        "-l",
+        &format!("app.kubernetes.io/name={RELEASE}"),
+        "--tail=-1",
+    ])?;
     assert!(log.contains("TRACE"), "the log is not at level trace");
     clean("the operator's log", log.as_bytes())?;
     let metrics = leak::metrics(&admin).await?;
@@ -60,7 +73,10 @@ async fn a_secret_value_is_in_two_secrets_and_nowhere_else() -> Result<()> {
     let pod = apocryph_e2e::pods::of(&admin, &publisher).await?;
     let name = pod.metadata.name.clone().unwrap_or_default();
     let secret_name = pod.spec.secret_name.clone().context("a Secret")?;
-    let expected = [format!("Secret {NAMESPACE}/{secret_name}"), format!("Secret apod-{name}/{secret_name}")];
+    let expected = [
+        format!("Secret {NAMESPACE}/{secret_name}"),
+        format!("Secret apod-{name}/{secret_name}"),
+    ];
     let mut expected: Vec<String> = expected.into();
     expected.sort();
     assert_eq!(found, expected);

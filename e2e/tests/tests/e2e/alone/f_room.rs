@@ -42,7 +42,12 @@ async fn rush(scene: &Scene) -> Result<Vec<Refusal>> {
     let (accepted, refused): (Vec<_>, Vec<_>) = try_join_all(tries).await?.into_iter().unzip();
     let accepted: Vec<_> = accepted.into_iter().flatten().collect();
     let refused: Vec<_> = refused.into_iter().flatten().collect();
-    assert_eq!((accepted.len(), refused.len()), (ROOM, PEERS * EACH - ROOM), "{:?}", refused.first());
+    assert_eq!(
+        (accepted.len(), refused.len()),
+        (ROOM, PEERS * EACH - ROOM),
+        "{:?}",
+        refused.first()
+    );
     let names: Vec<String> = accepted.iter().map(|(_, _, name)| name.clone()).collect();
     // nothing of the refused is left: no ApocryphPod, no namespace, no staged Secret
     pods::exactly_these(&scene.admin, &names).await?;
@@ -54,7 +59,11 @@ async fn rush(scene: &Scene) -> Result<Vec<Refusal>> {
 async fn by_the_admins_maximum() -> Result<()> {
     let scene = alone(Profile::FivePods).await?;
     for refusal in rush(&scene).await? {
-        assert_eq!((refusal.code.text.as_str(), refusal.resource.as_str()), ("insufficient_capacity", "pods"), "{refusal:?}");
+        assert_eq!(
+            (refusal.code.text.as_str(), refusal.resource.as_str()),
+            ("insufficient_capacity", "pods"),
+            "{refusal:?}"
+        );
     }
     Ok(())
 }
@@ -66,7 +75,11 @@ async fn by_what_a_filler_leaves_on_the_node() -> Result<()> {
     let refused = rush(&scene).await;
     filler.remove().await?;
     for refusal in refused? {
-        assert_eq!((refusal.code.text.as_str(), refusal.resource.as_str()), ("insufficient_capacity", "cpu"), "{refusal:?}");
+        assert_eq!(
+            (refusal.code.text.as_str(), refusal.resource.as_str()),
+            ("insufficient_capacity", "cpu"),
+            "{refusal:?}"
+        );
     }
     Ok(())
 }

@@ -21,7 +21,9 @@ async fn class_without_provisioner(admin: &Client) -> Result<()> {
         "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "nobody-provisions"},
         "provisioner": "example.org/nobody",
     }))?;
-    Api::<StorageClass>::all(admin.clone()).patch("nobody-provisions", &PatchParams::apply("e2e"), &Patch::Apply(&class)).await?;
+    Api::<StorageClass>::all(admin.clone())
+        .patch("nobody-provisions", &PatchParams::apply("e2e"), &Patch::Apply(&class))
+        .await?;
     Ok(())
 }
 

@@ -11,7 +11,11 @@ async fn ready_and_not_accepting() -> Result<()> {
     // it waits for Ready
     let scene = scene(Profile::None).await?;
     let actor = Actor::connect(&scene.provider).await?;
-    let why = actor.capacity().await?.not_accepting.context("it accepts without a price table")?;
+    let why = actor
+        .capacity()
+        .await?
+        .not_accepting
+        .context("it accepts without a price table")?;
     assert_eq!(why.code, "no_price_table");
     let refusal = actor.provision(&Order::of(crate::SLEEPER)?).await?.refused().await?;
     assert_eq!(refusal.code.text, "no_price_table");

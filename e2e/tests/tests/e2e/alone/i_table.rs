@@ -19,12 +19,18 @@ async fn api_server_and_wire_agree_on_every_row() -> Result<()> {
     let actor = Actor::connect(&scene.provider).await?;
     let mut wrong = BTreeMap::new();
     for row in &rows()? {
-        let mut judge = |who: &str, said| wrong.extend(row.judge(said).map(|fault| (format!("{} ({who})", row.name), fault)));
+        let mut judge =
+            |who: &str, said| wrong.extend(row.judge(said).map(|fault| (format!("{} ({who})", row.name), fault)));
         if let Some(pod) = row.pod.as_ref().filter(|_| row.only != Only::Api) {
             judge("libp2p", by_wire(&actor, pod).await.with_context(|| row.name.clone())?);
         }
         if row.only != Only::Wire {
-            judge("API server", table::by_api(&scene.admin, row).await.with_context(|| row.name.clone())?);
+            judge(
+                "API server",
+                table::by_api(&scene.admin, row)
+                    .await
+                    .with_context(|| row.name.clone())?,
+            );
         }
     }
     assert!(wrong.is_empty(), "{} rows differ:\n{wrong:#?}", wrong.len());
@@ -37,7 +43,12 @@ async fn by_wire(actor: &Actor, pod: &serde_json::Value) -> Result<Result<(), St
         Ok(pod) => pod,
         Err(refused) => return Ok(Err(refused)),
     };
-    let order = Order { pod, pod_id: PodId::random(), after_life: 0, detach: true };
+    let order = Order {
+        pod,
+        pod_id: PodId::random(),
+        after_life: 0,
+        detach: true,
+    };
     let refusal = actor.provision(&order).await?.refused().await?;
     Ok(if refusal.code.is(Code::NoPriceTable) {
         Ok(())

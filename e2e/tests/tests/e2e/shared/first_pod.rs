@@ -22,7 +22,10 @@ async fn a_manifest_becomes_an_answering_pod_and_ends_on_demand() -> Result<()> 
     let accepted = stream.next().await?.status()?;
     assert_eq!((accepted.phase, accepted.life), (Phase::Accepted, 1));
     let admitted = accepted.admitted.context("accepted says what was admitted")?;
-    assert_eq!(admitted.containers[0].env["GREETING"], "", "an environment value came back");
+    assert_eq!(
+        admitted.containers[0].env["GREETING"], "",
+        "an environment value came back"
+    );
 
     let running = stream.until_phase(Phase::Running).await?;
     let address = running.addresses.first().context("an address")?;
@@ -32,12 +35,23 @@ async fn a_manifest_becomes_an_answering_pod_and_ends_on_demand() -> Result<()> 
 
     let ended = actor.end(order.pod_id).await?;
     assert_eq!(ended.code.text, "deleted_by_publisher");
-    assert!(pods::namespace(&scene.admin, &running.name).await?.is_none(), "the namespace is still there");
-    let pod: ApocryphPod = pods::get(&scene.admin, &running.name).await?.context("an ended pod stays")?;
+    assert!(
+        pods::namespace(&scene.admin, &running.name).await?.is_none(),
+        "the namespace is still there"
+    );
+    let pod: ApocryphPod = pods::get(&scene.admin, &running.name)
+        .await?
+        .context("an ended pod stays")?;
     let condition = pods::condition(&pod, "Ended").context("condition Ended")?;
-    assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("True", "DeletedByPublisher"));
+    assert_eq!(
+        (condition.status.as_str(), condition.reason.as_str()),
+        ("True", "DeletedByPublisher")
+    );
     // what was staged for it is gone as well
-    assert_eq!(pods::staged_secrets(&scene.admin, &running.name).await?, Vec::<String>::new());
+    assert_eq!(
+        pods::staged_secrets(&scene.admin, &running.name).await?,
+        Vec::<String>::new()
+    );
     Ok(())
 }
 
@@ -57,7 +71,10 @@ async fn attest_binds_the_question_and_carries_the_capacity_that_is_told_without
 async fn detach_ends_the_stream_at_accepted_and_the_pod_runs_all_the_same() -> Result<()> {
     let scene = scene(Profile::Base).await?;
     let actor = Actor::connect(&scene.provider).await?;
-    let order = Order { detach: true, ..Order::of(crate::SLEEPER)? };
+    let order = Order {
+        detach: true,
+        ..Order::of(crate::SLEEPER)?
+    };
     let mut stream = actor.provision(&order).await?;
     assert_eq!(stream.next().await?.status()?.phase, Phase::Accepted);
     assert!(stream.next().await.is_err(), "something followed the final message");

@@ -17,7 +17,9 @@ async fn an_admins_pod_under_a_wrong_name_runs_nothing_and_says_why() -> Result<
     api.create(&PostParams::default(), &pod).await?;
     let reason = apocryph_e2e::wait::until("condition Admitted", api.clone(), Default::default(), |all| {
         let pod = all.iter().find(|pod| pod.metadata.name.as_deref() == Some(&name))?;
-        pods::condition(pod, "Admitted").filter(|c| c.status == "False").map(|c| c.reason.clone())
+        pods::condition(pod, "Admitted")
+            .filter(|c| c.status == "False")
+            .map(|c| c.reason.clone())
     })
     .await?;
     assert_eq!(reason, "WrongName");

@@ -7,7 +7,10 @@ use apocryph_e2e::{
     install::{NAMESPACE, PRICING, Profile, scene},
 };
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, api::{Patch, PatchParams}};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use serde_json::json;
 
 #[tokio::test]

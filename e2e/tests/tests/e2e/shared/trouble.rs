@@ -61,7 +61,10 @@ async fn a_request_larger_than_any_node() -> Result<()> {
     let requests = &mut order.pod.containers[0].resource_requests;
     requests[0].quantity = Some(apocryph_proto::v0::pod::resource::Quantity::Amount(1000));
     let refusal = actor.provision(&order).await?.refused().await?;
-    assert_eq!((refusal.code.text.as_str(), refusal.resource.as_str()), ("larger_than_any_node", "cpu"));
+    assert_eq!(
+        (refusal.code.text.as_str(), refusal.resource.as_str()),
+        ("larger_than_any_node", "cpu")
+    );
     assert!(!refusal.message.is_empty() && !refusal.remedy.is_empty());
     Ok(())
 }
