@@ -22,6 +22,10 @@ use crate::{
     session::{Body, Reply, SILENCE_MAX, Session, SessionError},
 };
 
+/// A stream that lived this long was worth the connection, whatever it told: what comes after its loss begins anew. A shorter
+/// one counts as a failure unless it told something new, so that nobody makes this client dial and sign without pause.
+const STREAM_LIFE_MIN: Duration = Duration::from_secs(10);
+
 /// How persistent to be.
 #[derive(Clone)]
 pub struct Settings {
@@ -34,7 +38,7 @@ pub struct Settings {
     pub backoff: Backoff,
     /// How long to try for a first connection.
     pub first_contact: Duration,
-    /// How long to go on without any status, once there was a connection.
+    /// How long to go on without news, once there was a connection: a changed status, or a stream that lasts.
     pub patience: Duration,
     /// A stream without a message for this long is lost.
     pub silence: Duration,
@@ -191,6 +195,7 @@ async fn attempt<G: Goal>(
     course: &mut Course,
 ) -> Result<G::Done, Error> {
     course.attempts = course.attempts.saturating_add(1);
+    course.sent = None;
     on(Event::Connecting {
         attempt: course.attempts,
     });
@@ -220,6 +225,8 @@ async fn attempt<G: Goal>(
         requester: connection.requester(),
     };
     let envelope = credential::envelope(link.key, request, parties, credential::now())?;
+    // Before it is: a loss while it is written may be a loss after it was read.
+    course.sent = Some(Instant::now());
     let mut session = Session::open(&connection, ask.protocol, envelope, link.settings.silence).await?;
     on(Event::Sent {
         operation: ask.operation,
@@ -271,8 +278,10 @@ async fn attempt<G: Goal>(
 /// What one call of [`follow`] has seen so far.
 struct Course {
     started: Instant,
-    /// Of the last status, or the start.
+    /// Of the last news, or the start.
     progress: Instant,
+    /// When this attempt sent its request.
+    sent: Option<Instant>,
     connected: bool,
     attempts: u32,
     /// Since the last progress.
@@ -287,6 +296,7 @@ impl Course {
         Course {
             started: now,
             progress: now,
+            sent: None,
             connected: false,
             attempts: 0,
             failures: 0,
@@ -296,10 +306,22 @@ impl Course {
     }
 
     fn status(&mut self, status: &Status) {
-        self.progress = Instant::now();
-        self.failures = 0;
+        let lasting = self.sent.is_some_and(|sent| sent.elapsed() >= STREAM_LIFE_MIN);
+        if lasting || self.is_news(status) {
+            self.progress = Instant::now();
+            self.failures = 0;
+        }
         self.problem = None;
         self.last = Some(Box::new(status.clone()));
+    }
+
+    /// Does it tell more than that time has passed?
+    fn is_news(&self, status: &Status) -> bool {
+        let Some(last) = &self.last else { return true };
+        Status {
+            at: last.at,
+            ..status.clone()
+        } != **last
     }
 
     /// How long to wait before the next attempt; `None`: there is no use in one.
@@ -415,6 +437,49 @@ mod tests {
                 .retry(&refused(Code::InsufficientCapacity, 0), &waiting)
                 .is_some()
         );
+    }
+
+    fn status() -> Status {
+        let mut status = Status::from(apocryph_proto::v0::provision_pod::PodStatus::default());
+        status.code = Code::Running.into();
+        status
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_status_over_and_over_is_no_progress() {
+        let lost = Error::Session(SessionError::StreamLost("x".into()));
+        let (settings, mut course) = (settings(), Course::new());
+        course.connected = true;
+        // The first one is news.
+        course.status(&status());
+        let mut dials = 0;
+        while course.retry(&lost, &settings).is_some() {
+            dials += 1;
+            assert_eq!(course.failures, dials, "the backoff grows");
+            tokio::time::advance(Duration::from_secs(60)).await;
+            course.sent = Some(Instant::now());
+            course.status(&Status {
+                at: dials.into(),
+                ..status()
+            });
+        }
+        assert_eq!(Duration::from_secs(60) * dials, settings.patience);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn news_and_a_stream_that_lasts_begin_anew() {
+        let lost = Error::Session(SessionError::StreamLost("x".into()));
+        let (settings, mut course) = (settings(), Course::new());
+        course.status(&status());
+        course.retry(&lost, &settings).unwrap();
+        course.status(&Status { life: 2, ..status() });
+        assert_eq!(course.failures, 0);
+
+        course.retry(&lost, &settings).unwrap();
+        course.sent = Some(Instant::now());
+        tokio::time::advance(STREAM_LIFE_MIN).await;
+        course.status(&Status { life: 2, ..status() });
+        assert_eq!((course.failures, course.progress), (0, Instant::now()));
     }
 
     #[test]
