@@ -140,6 +140,11 @@ pub(crate) trait Goal: Send {
 
     fn ask(&self) -> Ask;
 
+    /// An earlier run may have sent the same request, and the provider may have taken it.
+    fn sent_before(&self) -> bool {
+        false
+    }
+
     /// `Some`: reached. `Err` ends it, without another attempt.
     fn status(&mut self, status: &Status) -> Result<Option<Self::Done>, Error>;
 
@@ -151,6 +156,7 @@ pub(crate) trait Goal: Send {
 
 pub(crate) async fn follow<G: Goal>(link: Link<'_>, goal: &mut G, on: Listener<'_>) -> Result<G::Done, Error> {
     let mut course = Course::new();
+    course.resuming = goal.sent_before();
     let deadline = link
         .settings
         .timeout
@@ -282,6 +288,8 @@ struct Course {
     progress: Instant,
     /// When this attempt sent its request.
     sent: Option<Instant>,
+    /// The request was sent before and its answer was lost: the provider may have taken it.
+    resuming: bool,
     connected: bool,
     attempts: u32,
     /// Since the last progress.
@@ -297,6 +305,7 @@ impl Course {
             started: now,
             progress: now,
             sent: None,
+            resuming: false,
             connected: false,
             attempts: 0,
             failures: 0,
@@ -331,7 +340,8 @@ impl Course {
             // The timeout bounds how long a provider may put us off; without one, patience does.
             Some(refusal) => {
                 let bounded = settings.timeout.is_some() || quiet < settings.patience;
-                (bounded && may_pass(refusal, settings.wait), refusal.retry_after)
+                let passes = may_pass(refusal, settings.wait) || self.is_own_end(refusal);
+                (bounded && passes, refusal.retry_after)
             }
             None => {
                 let most = if self.connected {
@@ -339,11 +349,18 @@ impl Course {
                 } else {
                     settings.first_contact
                 };
+                self.resuming |= self.sent.is_some();
                 (error.is_loss() && quiet < most, 0)
             }
         };
         self.failures = self.failures.saturating_add(1);
         worth.then(|| settings.backoff.delay_at_least(self.failures, retry_after))
+    }
+
+    /// The life that is ending may be the one that this very request began: its outcome is the answer, and it comes with the
+    /// end.
+    fn is_own_end(&self, refusal: &Refusal) -> bool {
+        self.resuming && refusal.code.is(Code::Terminating)
     }
 
     fn out_of_time(&mut self) -> Error {
@@ -480,6 +497,21 @@ mod tests {
         tokio::time::advance(STREAM_LIFE_MIN).await;
         course.status(&Status { life: 2, ..status() });
         assert_eq!((course.failures, course.progress), (0, Instant::now()));
+    }
+
+    #[test]
+    fn an_end_is_waited_for_when_the_answer_before_it_was_lost() {
+        let terminating = refused(Code::Terminating, 5);
+        let lost = Error::Session(SessionError::StreamLost("x".into()));
+        let (settings, mut course) = (settings(), Course::new());
+        course.connected = true;
+        course.retry(&lost, &settings).unwrap();
+        assert!(course.retry(&terminating, &settings).is_none(), "nothing was sent");
+        course.sent = Some(Instant::now());
+        course.retry(&refused(Code::Busy, 0), &settings).unwrap();
+        assert!(course.retry(&terminating, &settings).is_none(), "it was not taken");
+        course.retry(&lost, &settings).unwrap();
+        assert_eq!(course.retry(&terminating, &settings), Some(Duration::from_secs(5)));
     }
 
     #[test]
