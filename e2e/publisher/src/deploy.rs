@@ -46,6 +46,8 @@ pub struct Deployment {
     pod: PodId,
     provider: Provider,
     saved: Saved,
+    /// The request is from the state file: an earlier run may have sent it.
+    sent_before: bool,
 }
 
 impl Deployment {
@@ -72,6 +74,7 @@ impl Deployment {
         Deployment {
             pod: pod_id,
             provider: provider.clone(),
+            sent_before: false,
             saved: Saved {
                 provider: provider.texts(),
                 pod_id: pod_id.0.to_vec(),
@@ -91,7 +94,12 @@ impl Deployment {
             return Ok(None);
         };
         let provider = Provider::parse(&saved.provider)?;
-        Ok(Some(Deployment { pod, provider, saved }))
+        Ok(Some(Deployment {
+            pod,
+            provider,
+            saved,
+            sent_before: true,
+        }))
     }
 
     pub fn pod(&self) -> PodId {
@@ -166,6 +174,7 @@ impl Deployment {
         self.saved.request = request.encode_to_vec();
         self.saved.life = ended.saturating_add(1);
         self.saved.accepted = false;
+        self.sent_before = false;
         Ok(())
     }
 
@@ -310,6 +319,10 @@ impl Goal for Deploying<'_> {
             chain_id: saved.chain_id,
             attest: true,
         }
+    }
+
+    fn sent_before(&self) -> bool {
+        self.deployment.sent_before
     }
 
     fn status(&mut self, status: &Status) -> Result<Option<Reached>, Error> {

@@ -22,6 +22,10 @@ use crate::{
     session::{Body, Reply, SILENCE_MAX, Session, SessionError},
 };
 
+/// A stream that lived this long was worth the connection, whatever it told: what comes after its loss begins anew. A shorter
+/// one counts as a failure unless it told something new, so that nobody makes this client dial and sign without pause.
+const STREAM_LIFE_MIN: Duration = Duration::from_secs(10);
+
 /// How persistent to be.
 #[derive(Clone)]
 pub struct Settings {
@@ -34,7 +38,7 @@ pub struct Settings {
     pub backoff: Backoff,
     /// How long to try for a first connection.
     pub first_contact: Duration,
-    /// How long to go on without any status, once there was a connection.
+    /// How long to go on without news, once there was a connection: a changed status, or a stream that lasts.
     pub patience: Duration,
     /// A stream without a message for this long is lost.
     pub silence: Duration,
@@ -136,6 +140,11 @@ pub(crate) trait Goal: Send {
 
     fn ask(&self) -> Ask;
 
+    /// An earlier run may have sent the same request, and the provider may have taken it.
+    fn sent_before(&self) -> bool {
+        false
+    }
+
     /// `Some`: reached. `Err` ends it, without another attempt.
     fn status(&mut self, status: &Status) -> Result<Option<Self::Done>, Error>;
 
@@ -147,6 +156,7 @@ pub(crate) trait Goal: Send {
 
 pub(crate) async fn follow<G: Goal>(link: Link<'_>, goal: &mut G, on: Listener<'_>) -> Result<G::Done, Error> {
     let mut course = Course::new();
+    course.resuming = goal.sent_before();
     let deadline = link
         .settings
         .timeout
@@ -191,6 +201,7 @@ async fn attempt<G: Goal>(
     course: &mut Course,
 ) -> Result<G::Done, Error> {
     course.attempts = course.attempts.saturating_add(1);
+    course.sent = None;
     on(Event::Connecting {
         attempt: course.attempts,
     });
@@ -220,6 +231,8 @@ async fn attempt<G: Goal>(
         requester: connection.requester(),
     };
     let envelope = credential::envelope(link.key, request, parties, credential::now())?;
+    // Before it is: a loss while it is written may be a loss after it was read.
+    course.sent = Some(Instant::now());
     let mut session = Session::open(&connection, ask.protocol, envelope, link.settings.silence).await?;
     on(Event::Sent {
         operation: ask.operation,
@@ -271,8 +284,12 @@ async fn attempt<G: Goal>(
 /// What one call of [`follow`] has seen so far.
 struct Course {
     started: Instant,
-    /// Of the last status, or the start.
+    /// Of the last news, or the start.
     progress: Instant,
+    /// When this attempt sent its request.
+    sent: Option<Instant>,
+    /// The request was sent before and its answer was lost: the provider may have taken it.
+    resuming: bool,
     connected: bool,
     attempts: u32,
     /// Since the last progress.
@@ -287,6 +304,8 @@ impl Course {
         Course {
             started: now,
             progress: now,
+            sent: None,
+            resuming: false,
             connected: false,
             attempts: 0,
             failures: 0,
@@ -296,10 +315,22 @@ impl Course {
     }
 
     fn status(&mut self, status: &Status) {
-        self.progress = Instant::now();
-        self.failures = 0;
+        let lasting = self.sent.is_some_and(|sent| sent.elapsed() >= STREAM_LIFE_MIN);
+        if lasting || self.is_news(status) {
+            self.progress = Instant::now();
+            self.failures = 0;
+        }
         self.problem = None;
         self.last = Some(Box::new(status.clone()));
+    }
+
+    /// Does it tell more than that time has passed?
+    fn is_news(&self, status: &Status) -> bool {
+        let Some(last) = &self.last else { return true };
+        Status {
+            at: last.at,
+            ..status.clone()
+        } != **last
     }
 
     /// How long to wait before the next attempt; `None`: there is no use in one.
@@ -309,7 +340,8 @@ impl Course {
             // The timeout bounds how long a provider may put us off; without one, patience does.
             Some(refusal) => {
                 let bounded = settings.timeout.is_some() || quiet < settings.patience;
-                (bounded && may_pass(refusal, settings.wait), refusal.retry_after)
+                let passes = may_pass(refusal, settings.wait) || self.is_own_end(refusal);
+                (bounded && passes, refusal.retry_after)
             }
             None => {
                 let most = if self.connected {
@@ -317,11 +349,18 @@ impl Course {
                 } else {
                     settings.first_contact
                 };
+                self.resuming |= self.sent.is_some();
                 (error.is_loss() && quiet < most, 0)
             }
         };
         self.failures = self.failures.saturating_add(1);
         worth.then(|| settings.backoff.delay_at_least(self.failures, retry_after))
+    }
+
+    /// The life that is ending may be the one that this very request began: its outcome is the answer, and it comes with the
+    /// end.
+    fn is_own_end(&self, refusal: &Refusal) -> bool {
+        self.resuming && refusal.code.is(Code::Terminating)
     }
 
     fn out_of_time(&mut self) -> Error {
@@ -415,6 +454,64 @@ mod tests {
                 .retry(&refused(Code::InsufficientCapacity, 0), &waiting)
                 .is_some()
         );
+    }
+
+    fn status() -> Status {
+        let mut status = Status::from(apocryph_proto::v0::provision_pod::PodStatus::default());
+        status.code = Code::Running.into();
+        status
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_status_over_and_over_is_no_progress() {
+        let lost = Error::Session(SessionError::StreamLost("x".into()));
+        let (settings, mut course) = (settings(), Course::new());
+        course.connected = true;
+        // The first one is news.
+        course.status(&status());
+        let mut dials = 0;
+        while course.retry(&lost, &settings).is_some() {
+            dials += 1;
+            assert_eq!(course.failures, dials, "the backoff grows");
+            tokio::time::advance(Duration::from_secs(60)).await;
+            course.sent = Some(Instant::now());
+            course.status(&Status {
+                at: dials.into(),
+                ..status()
+            });
+        }
+        assert_eq!(Duration::from_secs(60) * dials, settings.patience);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn news_and_a_stream_that_lasts_begin_anew() {
+        let lost = Error::Session(SessionError::StreamLost("x".into()));
+        let (settings, mut course) = (settings(), Course::new());
+        course.status(&status());
+        course.retry(&lost, &settings).unwrap();
+        course.status(&Status { life: 2, ..status() });
+        assert_eq!(course.failures, 0);
+
+        course.retry(&lost, &settings).unwrap();
+        course.sent = Some(Instant::now());
+        tokio::time::advance(STREAM_LIFE_MIN).await;
+        course.status(&Status { life: 2, ..status() });
+        assert_eq!((course.failures, course.progress), (0, Instant::now()));
+    }
+
+    #[test]
+    fn an_end_is_waited_for_when_the_answer_before_it_was_lost() {
+        let terminating = refused(Code::Terminating, 5);
+        let lost = Error::Session(SessionError::StreamLost("x".into()));
+        let (settings, mut course) = (settings(), Course::new());
+        course.connected = true;
+        course.retry(&lost, &settings).unwrap();
+        assert!(course.retry(&terminating, &settings).is_none(), "nothing was sent");
+        course.sent = Some(Instant::now());
+        course.retry(&refused(Code::Busy, 0), &settings).unwrap();
+        assert!(course.retry(&terminating, &settings).is_none(), "it was not taken");
+        course.retry(&lost, &settings).unwrap();
+        assert_eq!(course.retry(&terminating, &settings), Some(Duration::from_secs(5)));
     }
 
     #[test]

@@ -307,6 +307,51 @@ async fn patience_ends_with_the_timeout() {
 }
 
 #[tokio::test]
+async fn who_lost_the_answer_waits_for_the_end_and_gets_its_outcome() {
+    let end = || {
+        refuse(Refusal {
+            code: "ended".into(),
+            message: "Life 1 has ended.".into(),
+            ended_life: 1,
+            ended_code: "start_timeout".into(),
+            ended_at: 7,
+            ..Refusal::default()
+        })
+    };
+    let publisher = Publisher::new();
+
+    let provider = FakeProvider::start(move |n, _| match n {
+        0 => vec![Act::Cut],
+        1 => vec![refusal("terminating")],
+        _ => vec![end()],
+    })
+    .await;
+    let mut deployment = publisher.deployment(&provider.provider);
+    let error = publisher.deploy(&mut deployment, Until::Running).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Ended(end) if end.code.text == "start_timeout"),
+        "{error:?}"
+    );
+    assert_eq!(provider.operations(), ["provision"; 3]);
+
+    // A first request meets another life's end, which is the answer; the next run cannot know that.
+    let provider = FakeProvider::start(move |n, _| match n {
+        0 | 1 => vec![refusal("terminating")],
+        _ => vec![end()],
+    })
+    .await;
+    let mut deployment = publisher.deployment(&provider.provider);
+    let error = publisher.deploy(&mut deployment, Until::Running).await.unwrap_err();
+    assert_eq!((error.code().as_str(), provider.calls().len()), ("terminating", 1));
+    let mut again = Deployment::load(&publisher.store, &publisher.key, deployment.pod())
+        .unwrap()
+        .unwrap();
+    let error = publisher.deploy(&mut again, Until::Running).await.unwrap_err();
+    assert!(matches!(error, Error::Ended(_)), "{error:?}");
+    assert_eq!(provider.calls().len(), 3);
+}
+
+#[tokio::test]
 async fn what_has_ended_is_never_restarted_unless_asked_to() {
     let provider = FakeProvider::start(|_, call| match call.envelope.operation.as_str() {
         "watch" => vec![ended("start_timeout", 3)],

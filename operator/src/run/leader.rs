@@ -74,7 +74,9 @@ pub async fn run(
     libp2p_metrics: libp2p::metrics::Metrics,
 ) -> Result<Drained, Failure> {
     let stop = process.stop.clone();
-    let mut leader = start(process, standby, client, libp2p_metrics).await?;
+    let Some(mut leader) = start(process, standby, client, libp2p_metrics).await? else {
+        return Ok(Drained::Clean);
+    };
     tokio::select! {
         () = stop.cancelled() => Ok(leader.go_down().await),
         failure = leader.parts.ended() => Err(failure),
@@ -93,15 +95,17 @@ fn ended_by_itself<E: ToString>(part: &'static str, ended: Result<Result<(), E>,
     Failure::Part { part, reason }
 }
 
-/// Returns when publishers can come in.
+/// Returns when publishers can come in, or earlier when told to stop: an API server that does not answer must not hold up
+/// SIGTERM until the kubelet kills. `None`: nothing was begun that could write.
 async fn start(
     process: &Process,
     standby: Standby,
     client: Client,
     libp2p_metrics: libp2p::metrics::Metrics,
-) -> Result<Leader, Failure> {
+) -> Result<Option<Leader>, Failure> {
     let Process {
         config,
+        stop,
         gates,
         metrics,
         pods_metrics,
@@ -114,10 +118,11 @@ async fn start(
     // Whatever the last leader wrote is read before anything is admitted or decided: its caches may be older than that.
     let (watches, watching) = Watches::start(&client, &work);
     parts.result("the caches", watching.ended());
-    watches
-        .synced()
-        .await
-        .map_err(|error| Failure::start("the caches", error))?;
+    let Some(synced) = stop.run_until_cancelled(watches.synced()).await else {
+        work.cancel();
+        return Ok(None);
+    };
+    synced.map_err(|error| Failure::start("the caches", error))?;
     let (Keys { identity, tag_key }, store) = standby.step_forward();
     let peer_id = identity.peer_id();
 
@@ -228,18 +233,25 @@ async fn start(
         libp2p_metrics,
     })
     .map_err(|error| Failure::start("the network", error))?;
-    // Err: it has ended, and `run` says why.
-    let _ends = net.listening.wait_for(|addresses| !addresses.is_empty()).await;
-    until_answered(
-        "putting the leader's label on",
-        |_| true,
-        || announce::step_forward(&client, &config.pod.namespace, &config.pod.name),
-    )
-    .await
-    .map_err(|error| Failure::start("the leader", error))?;
-    listening.open();
-    tracing::info!(%peer_id, "publishers may come");
-    Ok(Leader {
+    let label = stop.run_until_cancelled(async {
+        // Err: it has ended, and `run` says why.
+        let _ends = net.listening.wait_for(|addresses| !addresses.is_empty()).await;
+        until_answered(
+            "putting the leader's label on",
+            |_| true,
+            || announce::step_forward(&client, &config.pod.namespace, &config.pod.name),
+        )
+        .await
+    });
+    match label.await {
+        Some(Ok(())) => {
+            listening.open();
+            tracing::info!(%peer_id, "publishers may come");
+        }
+        Some(Err(error)) => return Err(Failure::start("the leader", error)),
+        None => tracing::info!("told to stop while taking over"),
+    }
+    Ok(Some(Leader {
         parts,
         net: net.task,
         controller,
@@ -247,7 +259,7 @@ async fn start(
         admission,
         drain,
         work,
-    })
+    }))
 }
 
 impl Leader {
