@@ -59,7 +59,12 @@ fn rules(schema: &Value, found: &mut BTreeSet<String>) {
         Value::Object(fields) => {
             let own = fields.get("x-kubernetes-validations").and_then(Value::as_array);
             for rule in own.into_iter().flatten() {
-                found.insert(rule["message"].as_str().expect("every rule has a message").to_owned());
+                found.insert(
+                    rule["message"]
+                        .as_str()
+                        .unwrap_or("a rule without a message")
+                        .to_owned(),
+                );
             }
             fields.values().for_each(|value| rules(value, found));
         }
