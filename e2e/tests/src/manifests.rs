@@ -1,8 +1,10 @@
 //! manifests.yaml: manifests and what both doors must say of them.
 
 use anyhow::{Context, Result};
+use apocryph_proto::{json, limits};
+use prost::Message;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const TABLE: &str = include_str!("../manifests.yaml");
 
@@ -13,6 +15,8 @@ pub struct Row {
     pub valid: bool,
     /// Part of the path that the refusal names.
     pub field: Option<String>,
+    /// Message of the CEL rule of the CRD that alone refuses it.
+    pub rule: Option<String>,
     #[serde(default)]
     pub only: Only,
     /// A manifest in protobuf-JSON.
@@ -37,6 +41,78 @@ pub enum Only {
 pub fn rows() -> Result<Vec<Row>> {
     let budget = serde_saphyr::budget! { enforce_alias_anchor_ratio: false };
     serde_saphyr::from_str_with_options(TABLE, serde_saphyr::options! { budget: budget }).context("manifests.yaml")
+}
+
+/// Rows at the bounds in bytes and one byte beyond, too long to be written down. `field` is the bound in the message where no
+/// one field is at fault.
+pub fn sized() -> Result<Vec<Row>> {
+    let row = |name: String, over: usize, field: String, pod| Row {
+        name,
+        valid: over == 0,
+        field: (over > 0).then_some(field),
+        rule: None,
+        only: Only::Wire,
+        pod: Some(pod),
+        spec: None,
+        then: None,
+    };
+    let mut rows = Vec::new();
+    for over in [0, 1] {
+        rows.push(row(
+            format!("a manifest of {} + {over} bytes", limits::MANIFEST_MAX),
+            over,
+            format!("at most {}", limits::MANIFEST_MAX),
+            plain(limits::MANIFEST_MAX + over)?,
+        ));
+        rows.push(row(
+            format!("values of {} + {over} bytes in all", limits::SECRETS_MAX),
+            over,
+            format!("at most {}", limits::SECRETS_MAX),
+            values(limits::SECRETS_MAX + over),
+        ));
+        let value = "x".repeat(limits::ENV_VARIABLE_MAX - "A=".len() + over);
+        rows.push(row(
+            format!("a variable of {} + {over} bytes", limits::ENV_VARIABLE_MAX),
+            over,
+            "containers[0].env[A]".to_owned(),
+            container("env", json!({ "A": value })),
+        ));
+    }
+    Ok(rows)
+}
+
+fn container(field: &str, value: Value) -> Value {
+    let mut container = json!({"name": "a", "image": {"url": "nginx"}});
+    container[field] = value;
+    json!({ "containers": [container] })
+}
+
+/// Encoded, just so long.
+fn plain(bytes: usize) -> Result<Value> {
+    // With all of args nearly full, one word of command makes up the rest; its length always takes two bytes.
+    const FIRST: usize = 1000;
+    let pod = |last: usize| {
+        let mut pod = container(
+            "args",
+            vec!["a".repeat(limits::WORD_MAX - 46); limits::WORDS_MAX].into(),
+        );
+        pod["containers"][0]["command"] = json!(["a".repeat(last)]);
+        pod
+    };
+    let first = json::pod_from_yaml(&pod(FIRST).to_string())?.encoded_len();
+    Ok(pod((FIRST + bytes)
+        .checked_sub(first)
+        .context("args leave no room for command")?))
+}
+
+/// Values of just so many bytes in all, none of them near its own bound.
+fn values(bytes: usize) -> Value {
+    const VARIABLES: usize = 8;
+    let env = (0..VARIABLES).map(|n| {
+        let length = bytes / VARIABLES + if n == 0 { bytes % VARIABLES } else { 0 };
+        (format!("V{n}"), Value::from("x".repeat(length)))
+    });
+    container("env", Value::Object(env.collect()))
 }
 
 impl Row {

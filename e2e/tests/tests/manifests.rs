@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use apocryph_e2e::manifests::{Only, rows};
+use apocryph_e2e::manifests::{Only, rows, sized};
 use apocryph_proto::{json, manifest::Manifest};
 use serde_json::Value;
 
@@ -40,4 +40,59 @@ fn the_table_says_what_it_needs_to() {
             row.name
         );
     }
+}
+
+#[test]
+fn the_bounds_in_bytes_are_exact() {
+    for row in sized().unwrap() {
+        let said = by_wire(row.pod.as_ref().unwrap());
+        assert_eq!(row.judge(said), None, "{}", row.name);
+    }
+}
+
+/// Beginning of the message of the one rule that no row can break: every row has the same name, which is a good one.
+const OF_THE_NAME: &str = "the name is the 26 characters";
+
+/// Messages of all CEL rules below `schema`.
+fn rules(schema: &Value, found: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(fields) => {
+            let own = fields.get("x-kubernetes-validations").and_then(Value::as_array);
+            for rule in own.into_iter().flatten() {
+                found.insert(
+                    rule["message"]
+                        .as_str()
+                        .unwrap_or("a rule without a message")
+                        .to_owned(),
+                );
+            }
+            fields.values().for_each(|value| rules(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| rules(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_cel_rule_has_a_row_that_it_refuses() {
+    let mut wanted = BTreeSet::new();
+    rules(&serde_json::to_value(apocryph_crd::definition()).unwrap(), &mut wanted);
+    let all = wanted.len();
+    wanted.retain(|message| !message.starts_with(OF_THE_NAME));
+    assert_eq!(wanted.len() + 1, all, "just one rule is of the name");
+    let rows = rows().unwrap();
+    let ruled: Vec<_> = rows.iter().filter_map(|row| Some((row.rule.clone()?, row))).collect();
+    for (_, row) in &ruled {
+        assert!(
+            !row.valid && row.only != Only::Wire,
+            "{}: no CEL rule refuses it",
+            row.name
+        );
+    }
+    let told: BTreeSet<String> = ruled.into_iter().map(|(rule, _)| rule).collect();
+    let (without, unknown): (Vec<_>, Vec<_>) = (wanted.difference(&told).collect(), told.difference(&wanted).collect());
+    assert!(
+        without.is_empty() && unknown.is_empty(),
+        "without a row: {without:#?}; no such rule: {unknown:#?}"
+    );
 }
