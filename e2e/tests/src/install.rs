@@ -109,7 +109,14 @@ fn put_in_force(in_force: &mut Option<Profile>, profile: Profile) -> Result<()> 
         first_install()?;
     } else {
         if without_prices {
-            kubectl(&["delete", "configmap", PRICING, "--namespace", NAMESPACE, "--ignore-not-found"])?;
+            kubectl(&[
+                "delete",
+                "configmap",
+                PRICING,
+                "--namespace",
+                NAMESPACE,
+                "--ignore-not-found",
+            ])?;
         }
         helm_upgrade(profile, &[]).context("helm")?;
     }
@@ -152,7 +159,14 @@ pub fn helm_upgrade(profile: Profile, more: &[&str]) -> Result<String> {
 /// As on a cluster that never had it: without values, and without the price table that an earlier install left.
 fn first_install() -> Result<()> {
     helm_uninstall().context("helm")?;
-    kubectl(&["delete", "configmap", PRICING, "--namespace", NAMESPACE, "--ignore-not-found"])?;
+    kubectl(&[
+        "delete",
+        "configmap",
+        PRICING,
+        "--namespace",
+        NAMESPACE,
+        "--ignore-not-found",
+    ])?;
     // It announces no internal address by itself, and the tests' node has no other.
     helm_upgrade(Profile::None, &["--set", "libp2p.announce.internal=true"]).context("helm")?;
     Ok(())

@@ -15,12 +15,26 @@ use crate::{
 /// SIGKILL to the leader, from the machine: the node's processes are processes of this machine, and a Pod's have its uid in
 /// the path of their control group.
 pub async fn kill() -> Result<()> {
-    let leader = ["-n", NAMESPACE, "get", "pod", "-l", "apocryph.network/role=leader", "-o", "jsonpath={.items[0].metadata.uid}"];
+    let leader = [
+        "-n",
+        NAMESPACE,
+        "get",
+        "pod",
+        "-l",
+        "apocryph.network/role=leader",
+        "-o",
+        "jsonpath={.items[0].metadata.uid}",
+    ];
     let uid = kubectl(&leader)?;
     // the kernel keeps 15 letters of a name
     let found = run(Command::new("pgrep").args(["-x", "apocryph-provid"])).context("no operator runs")?;
-    let of_leader = |pid: &&str| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(uid.trim()));
-    let pid = found.split_whitespace().find(of_leader).context("no process of the leader's Pod")?;
+    let of_leader = |pid: &&str| {
+        std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(uid.trim()))
+    };
+    let pid = found
+        .split_whitespace()
+        .find(of_leader)
+        .context("no process of the leader's Pod")?;
     run(Command::new("kill").args(["-9", pid])).map(drop)
 }
 

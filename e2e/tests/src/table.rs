@@ -30,12 +30,23 @@ pub async fn by_api(admin: &Client, row: &Row) -> Result<Result<(), String>> {
     let spec = in_time(&spec)?;
     let api: Api<DynamicObject> = Api::all_with(
         admin.clone(),
-        &ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("apocryph.network", "v1alpha1", "ApocryphPod"), "apocryphpods"),
+        &ApiResource::from_gvk_with_plural(
+            &GroupVersionKind::gvk("apocryph.network", "v1alpha1", "ApocryphPod"),
+            "apocryphpods",
+        ),
     );
     let name = "c".repeat(26);
     let object: DynamicObject = serde_json::from_value(serde_json::json!({"metadata": {"name": name}, "spec": spec}))?;
     let dry = row.then.is_none();
-    let said = api.create(&PostParams { dry_run: dry, ..PostParams::default() }, &object).await;
+    let said = api
+        .create(
+            &PostParams {
+                dry_run: dry,
+                ..PostParams::default()
+            },
+            &object,
+        )
+        .await;
     let mut said = match said {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) => Err(status.message.clone()),
@@ -45,7 +56,17 @@ pub async fn by_api(admin: &Client, row: &Row) -> Result<Result<(), String>> {
         said = loop {
             let mut live = api.get(&name).await?;
             live.data["spec"] = in_time(then)?;
-            match api.replace(&name, &PostParams { dry_run: true, ..PostParams::default() }, &live).await {
+            match api
+                .replace(
+                    &name,
+                    &PostParams {
+                        dry_run: true,
+                        ..PostParams::default()
+                    },
+                    &live,
+                )
+                .await
+            {
                 Ok(_) => break Ok(()),
                 // the operator wrote a status in between
                 Err(kube::Error::Api(status)) if status.is_conflict() => {}

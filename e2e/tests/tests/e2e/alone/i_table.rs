@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use apocryph_e2e::{
     actor::{Actor, Order},
     install::{Profile, scene},
-    manifests::{Only, rows},
+    manifests::{Only, rows, sized},
     table,
 };
 use apocryph_proto::outcome::Code;
@@ -18,7 +18,7 @@ async fn api_server_and_wire_agree_on_every_row() -> Result<()> {
     let scene = scene(Profile::None).await?;
     let actor = Actor::connect(&scene.provider).await?;
     let mut wrong = BTreeMap::new();
-    for row in &rows()? {
+    for row in rows()?.iter().chain(&sized()?) {
         let mut judge =
             |who: &str, said| wrong.extend(row.judge(said).map(|fault| (format!("{} ({who})", row.name), fault)));
         if let Some(pod) = row.pod.as_ref().filter(|_| row.only != Only::Api) {
