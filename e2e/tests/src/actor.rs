@@ -270,6 +270,18 @@ impl Stream {
         self.until(code.as_str(), |status| status.code.is(code)).await
     }
 
+    /// The refusal that ends the stream, after any number of statuses.
+    pub async fn final_refusal(&mut self) -> Result<Refusal> {
+        within("the stream's final refusal", async {
+            loop {
+                if let Answer::Refusal(refusal) = self.next().await? {
+                    return Ok(refusal);
+                }
+            }
+        })
+        .await
+    }
+
     /// The first answer when it is a refusal.
     pub async fn refused(&mut self) -> Result<Refusal> {
         within("a refusal", async { self.next().await?.refusal() }).await

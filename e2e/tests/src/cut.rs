@@ -5,16 +5,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use anyhow::{Context, Result, bail};
-use apocryph_proto::json;
-use apocryph_publisher::{
-    Client, Deployment, PodId, PublisherKey, Settings, Store, Until,
-    delete::delete,
-    deploy::{Options, Reached, deploy},
-    follow::{Decision, Link, Point},
-};
+use anyhow::Result;
+use apocryph_publisher::follow::{Decision, Point};
 
-use crate::{install::Scene, leak, wait::within};
+use crate::{install::Scene, tenant::Tenant};
 
 /// Where the connection is cut, once.
 #[derive(Clone, Copy, Debug)]
@@ -25,68 +19,26 @@ pub enum Cut {
     AfterAccepted,
 }
 
-/// Deploys until running; the stream is cut once on the way. Gives the ApocryphPod's name after deleting it again.
+/// Deploys until running with one cut on the way; `check` gets the ApocryphPod's name; then the pod is deleted.
 pub async fn deploy_and_delete(
     scene: &Scene,
     manifest: &str,
     cut: Cut,
     check: impl AsyncFnOnce(&str) -> Result<()>,
 ) -> Result<()> {
-    let key = PublisherKey::random();
-    let client = Client::start()?;
-    let folder = leak::folder()?;
-    let store = Store::open(&folder)?;
     let cuts = Arc::new(AtomicUsize::new(0));
     let counted = cuts.clone();
-    let settings = Settings {
-        allow_unattested: true,
-        interceptor: Some(Arc::new(move |point| {
-            let here = match point {
-                Point::Received {
-                    operation: "provision",
-                    index: 0,
-                    ..
-                } => matches!(cut, Cut::BeforeAccepted),
-                Point::Handled {
-                    operation: "provision",
-                    index: 0,
-                    ..
-                } => matches!(cut, Cut::AfterAccepted),
-                _ => false,
-            };
-            if here && counted.fetch_add(1, Ordering::SeqCst) == 0 {
-                Decision::Cut
-            } else {
-                Decision::Go
-            }
-        })),
-        ..Settings::default()
-    };
-    let link = Link {
-        client: &client,
-        key: &key,
-        provider: &scene.provider,
-        settings: &settings,
-    };
-    let pod_id = PodId::random();
-    let mut deployment = Deployment::free(json::pod_from_yaml(manifest)?, pod_id, &key, &scene.provider, 0, false);
-    let options = Options {
-        until: Until::Running,
-        fail_fast: false,
-    };
-    let reached = within("running after the cut", async {
-        deploy(link, &mut deployment, Some(&store), options, &mut |_| {})
-            .await
-            .context("deploy")
-    })
-    .await?;
-    let Reached::Running(status) = reached else {
-        bail!("{reached:?}")
-    };
+    let tenant = Tenant::new(Some(Arc::new(move |point| {
+        let here = match point {
+            Point::Received { operation: "provision", index: 0, .. } => matches!(cut, Cut::BeforeAccepted),
+            Point::Handled { operation: "provision", index: 0, .. } => matches!(cut, Cut::AfterAccepted),
+            _ => false,
+        };
+        if here && counted.fetch_add(1, Ordering::SeqCst) == 0 { Decision::Cut } else { Decision::Go }
+    })))?;
+    let status = tenant.deploy(&scene.provider, manifest).await?;
     assert!(cuts.load(Ordering::SeqCst) >= 1, "nothing was cut");
     assert_eq!(status.life, 1);
     check(&status.name).await?;
-    delete(link, pod_id, 0, 0, &mut |_| {}).await?;
-    std::fs::remove_dir_all(folder)?;
-    Ok(())
+    tenant.delete(&scene.provider).await
 }

@@ -4,6 +4,7 @@
 use std::{process::Command, time::Duration};
 
 use anyhow::{Context, Result};
+use apocryph_proto::v0::provisioning_capacity::NotAccepting;
 use apocryph_publisher::Provider;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
@@ -12,7 +13,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::{
     actor::Actor,
     cluster::{admin, checkout, kubectl, run},
-    wait::{PATIENCE, within},
+    wait::within,
 };
 
 pub const RELEASE: &str = "apocryph-provider";
@@ -199,25 +200,30 @@ pub async fn provider(admin: &Client) -> Result<Provider> {
 
 /// Awaits that new pods are taken.
 pub async fn accepting(provider: &Provider) -> Result<()> {
-    within("the provider accepts pods", async {
+    door(provider, "the provider accepts pods", |why| why.is_none()).await
+}
+
+/// Awaits that new pods are refused by this code.
+pub async fn not_accepting(provider: &Provider, code: &str) -> Result<()> {
+    door(provider, code, |why| why.is_some_and(|why| why.code == code)).await
+}
+
+async fn door(provider: &Provider, what: &str, wanted: impl Fn(Option<&NotAccepting>) -> bool) -> Result<()> {
+    let last = std::cell::RefCell::new(String::new());
+    let asked = async {
         let mut tick = tokio::time::interval(Duration::from_millis(200));
-        let mut last;
-        let end = tokio::time::Instant::now() + PATIENCE;
         loop {
             tick.tick().await;
-            let asked = async {
-                let actor = Actor::connect(provider).await?;
-                anyhow::Ok(actor.capacity().await?.not_accepting)
-            };
-            match asked.await {
-                Ok(None) => return Ok(()),
-                Ok(Some(why)) => last = format!("{why:?}"),
-                Err(error) => last = format!("{error:#}"),
-            }
-            if tokio::time::Instant::now() + Duration::from_secs(1) > end {
-                anyhow::bail!("still not: {last}");
+            match ask(provider).await {
+                Ok(why) if wanted(why.as_ref()) => return Ok(()),
+                Ok(why) => *last.borrow_mut() = format!("{why:?}"),
+                Err(error) => *last.borrow_mut() = format!("{error:#}"),
             }
         }
-    })
-    .await
+    };
+    within(what, asked).await.with_context(|| format!("last heard: {}", last.borrow()))
+}
+
+async fn ask(provider: &Provider) -> Result<Option<NotAccepting>> {
+    Ok(Actor::connect(provider).await?.capacity().await?.not_accepting)
 }

@@ -16,4 +16,5 @@ pub mod pods;
 pub mod registry;
 pub mod spec_of;
 pub mod table;
+pub mod tenant;
 pub mod wait;

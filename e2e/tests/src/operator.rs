@@ -38,9 +38,9 @@ pub async fn kill() -> Result<()> {
     run(Command::new("kill").args(["-9", pid])).map(drop)
 }
 
-/// A new connection once the operator, or its successor, listens again.
-pub async fn reconnect(provider: &Provider, key: PublisherKey) -> Result<Actor> {
-    let actor = within("the operator listens again", async {
+/// A connection, as somebody, once the operator or its successor listens again.
+pub async fn listens_again(provider: &Provider) -> Result<Actor> {
+    within("the operator listens again", async {
         let mut tick = tokio::time::interval(Duration::from_millis(250));
         loop {
             tick.tick().await;
@@ -49,7 +49,12 @@ pub async fn reconnect(provider: &Provider, key: PublisherKey) -> Result<Actor> 
             }
         }
     })
-    .await?;
+    .await
+}
+
+/// The same publisher on a new connection, once pods are accepted again.
+pub async fn reconnect(provider: &Provider, key: PublisherKey) -> Result<Actor> {
+    let actor = listens_again(provider).await?;
     crate::install::accepting(provider).await?;
     Ok(Actor { key, ..actor })
 }

@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, ListParams},
+    api::{DeleteParams, ListParams, PostParams},
 };
 
 use crate::{install::NAMESPACE, spec_of::spec_of, wait};
@@ -67,6 +67,20 @@ pub async fn staged_secrets(admin: &Client, name: &str) -> Result<Vec<String>> {
         .map(ResourceExt::name_any)
         .filter(|secret| secret.starts_with(name))
         .collect())
+}
+
+/// A staged Secret that no ApocryphPod names, as a crash between the two writes leaves it; gives the pod's name.
+pub async fn stage_orphan(admin: &Client) -> Result<String> {
+    let name = "q".repeat(26);
+    let secret: Secret = serde_json::from_value(serde_json::json!({
+        "apiVersion": "v1", "kind": "Secret", "immutable": true,
+        "metadata": {
+            "name": format!("{name}-0123456789abcdef"),
+            "labels": {"apocryph.network/staged": "true", "apocryph.network/pod": name},
+        },
+    }))?;
+    Api::namespaced(admin.clone(), NAMESPACE).create(&PostParams::default(), &secret).await?;
+    Ok(name)
 }
 
 /// What a set of alive pods accounts for: the pods, their namespaces, their staged Secrets.

@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result};
 use apocryph_e2e::{
-    actor::{Actor, Order},
+    actor::{Actor, Order, same_key},
     cluster::{kubectl, with_token},
     install::{NAMESPACE, Profile, RELEASE, alone},
+    operator,
 };
 use kube::{
     Client,
@@ -13,6 +14,15 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::SLEEPER;
+
+const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+
+/// What is tried, what the refusal says, what the API server answered.
+type Attempt = (&'static str, &'static str, kube::Result<()>);
+
+/// Not in its rights.
+const CANNOT: &str = "cannot ";
+const NAMES: &str = "may touch namespaces named apod-";
 
 struct Operator {
     client: Client,
@@ -77,10 +87,10 @@ impl Operator {
         .await
     }
 
-    /// The ten attempts of an operator that was taken over; each gives what the API server said.
-    async fn attempts(&self) -> Vec<(&'static str, kube::Result<()>)> {
+    /// The ten attempts of an operator that was taken over.
+    async fn attempts(&self) -> Vec<Attempt> {
         let pod = || json!({"metadata": {"name": "attempt"}, "spec": {"containers": [{"name": "x", "image": "x"}]}});
-        let namespace = |name: &str| json!({"metadata": {"name": name}});
+        let namespace = |name: &str| json!({"metadata": {"name": name, "labels": {ENFORCE: "restricted"}}});
         let dry_delete = DeleteParams {
             dry_run: true,
             ..DeleteParams::default()
@@ -92,47 +102,47 @@ impl Operator {
             .map(drop);
         vec![
             (
-                "a pod in kube-system",
+                "a pod in kube-system", CANNOT,
                 self.create("", "v1", "Pod", Some("kube-system"), pod()).await,
             ),
             (
-                "a pod in default",
+                "a pod in default", CANNOT,
                 self.create("", "v1", "Pod", Some("default"), pod()).await,
             ),
             (
-                "a namespace not of its form",
+                "a namespace not of its form", NAMES,
                 self.create("", "v1", "Namespace", None, namespace("mine")).await,
             ),
             (
-                "deleting a foreign namespace",
+                "deleting a foreign namespace", NAMES,
                 self.api("", "v1", "Namespace", None)
                     .delete("kube-public", &dry_delete)
                     .await
                     .map(drop),
             ),
             (
-                "privileged on its own namespace",
+                "privileged on its own namespace", "enforce must be one of",
                 self.label(
                     &self.tenant,
-                    json!({"pod-security.kubernetes.io/enforce": "privileged"}),
+                    json!({ENFORCE: "privileged"}),
                 )
                 .await,
             ),
             (
-                "a label on kube-system",
-                self.label("kube-system", json!({"attempt": "1"})).await,
+                "a label on kube-system", NAMES,
+                self.label("kube-system", json!({ENFORCE: "restricted"})).await,
             ),
-            ("a Secret of another namespace", read_secret),
+            ("a Secret of another namespace", CANNOT, read_secret),
             (
-                "cluster-admin bound in its own",
+                "cluster-admin bound in its own", "may bind the ClusterRole apocryph-tenant only",
                 self.bind(&self.tenant, "cluster-admin", RELEASE, NAMESPACE).await,
             ),
             (
-                "the tenant role bound to another subject",
+                "the tenant role bound to another subject", "may bind its tenant role to itself only",
                 self.bind(&self.tenant, "apocryph-tenant", "default", "default").await,
             ),
             (
-                "the tenant role bound in kube-system",
+                "the tenant role bound in kube-system", "may bind its tenant role in tenants' namespaces only",
                 self.bind("kube-system", "apocryph-tenant", RELEASE, NAMESPACE).await,
             ),
         ]
@@ -146,60 +156,95 @@ async fn the_operators_token_is_held_by_rights_and_policies() -> Result<()> {
     let order = Order::of(SLEEPER)?;
     let tenant = format!("apod-{}", actor.run(&order).await?.name);
     let token = kubectl(&["create", "token", RELEASE, "--namespace", NAMESPACE])?;
-    let operator = Operator {
+    let attacker = Operator {
         client: with_token(token.trim()).await?,
         tenant,
     };
 
-    for (attempt, result) in operator.attempts().await {
+    for (attempt, why, result) in attacker.attempts().await {
         let error = result.err().with_context(|| format!("allowed: {attempt}"))?;
+        let kube::Error::Api(status) = &error else { return Err(error).context(attempt) };
         assert!(
-            matches!(&error, kube::Error::Api(status) if status.code == 403 || status.code == 422),
-            "{attempt}: {error}"
+            matches!(status.code, 403 | 422) && status.message.contains(why),
+            "{attempt}: {}",
+            status.message
         );
     }
 
     // Without the policies at least four are allowed: it is they that hold him.
-    let saved = kubectl(&[
-        "get",
-        "validatingadmissionpolicybindings",
-        "-l",
-        "app.kubernetes.io/name=apocryph-provider",
-        "-o",
-        "yaml",
-    ])?;
-    let file = std::env::temp_dir().join(format!("apocryph-bindings-{}.yaml", std::process::id()));
-    std::fs::write(&file, saved)?;
-    kubectl(&[
-        "delete",
-        "validatingadmissionpolicybindings",
-        "-l",
-        "app.kubernetes.io/name=apocryph-provider",
-    ])?;
+    let bindings = Bindings::take_away()?;
     let open = apocryph_e2e::wait::within("the API server forgets the policies", async {
         let mut tick = tokio::time::interval(std::time::Duration::from_millis(500));
         loop {
             tick.tick().await;
-            let open: Vec<_> = operator
-                .attempts()
-                .await
-                .into_iter()
-                .filter(|(_, r)| r.is_ok())
-                .map(|(a, _)| a)
-                .collect();
+            let attempts = attacker.attempts().await;
+            let open: Vec<_> = attempts.into_iter().filter(|(_, _, r)| r.is_ok()).map(|(a, _, _)| a).collect();
             if open.len() >= 4 {
                 return Ok(open);
             }
         }
     })
     .await;
-    let path = file.to_string_lossy().into_owned();
-    // helm made them, with its own labels: back they go as they were
-    kubectl(&["create", "-f", &path])?;
-    std::fs::remove_file(&file)?;
+
+    // An operator that starts now takes nobody in, and says why.
+    let closed = async {
+        operator::kill().await?;
+        let again = operator::listens_again(&scene.provider).await?;
+        apocryph_e2e::install::not_accepting(&scene.provider, "walls_missing").await?;
+        let refusal = again.provision(&Order::of(SLEEPER)?).await?.refused().await?;
+        anyhow::ensure!(refusal.code.text == "walls_missing", "{refusal:?}");
+        anyhow::Ok(())
+    }
+    .await;
+    bindings.put_back()?;
     println!("allowed without the policies: {:?}", open?);
+    closed?;
 
     apocryph_e2e::install::accepting(&scene.provider).await?;
-    actor.end(order.pod_id).await?;
+    let again = Actor::with_key(&scene.provider, same_key(&actor.key)?).await?;
+    again.end(order.pod_id).await?;
     Ok(())
+}
+
+const OURS: &str = "app.kubernetes.io/name=apocryph-provider";
+const BINDINGS: &str = "validatingadmissionpolicybindings";
+
+/// The bindings of the policies, taken away; put back when it is dropped, whatever became of the test.
+struct Bindings {
+    saved: Option<Vec<DynamicObject>>,
+}
+
+impl Bindings {
+    fn take_away() -> Result<Bindings> {
+        let list: Value = serde_json::from_str(&kubectl(&["get", BINDINGS, "-l", OURS, "-o", "json"])?)?;
+        let mut saved: Vec<DynamicObject> = serde_json::from_value(list["items"].clone())?;
+        for binding in &mut saved {
+            binding.metadata.resource_version = None;
+            binding.metadata.uid = None;
+            binding.metadata.managed_fields = None;
+        }
+        anyhow::ensure!(!saved.is_empty(), "no bindings");
+        kubectl(&["delete", BINDINGS, "-l", OURS])?;
+        Ok(Bindings { saved: Some(saved) })
+    }
+
+    fn put_back(mut self) -> Result<()> {
+        self.restore()
+    }
+
+    fn restore(&mut self) -> Result<()> {
+        let Some(saved) = self.saved.take() else { return Ok(()) };
+        let file = apocryph_e2e::leak::folder()?.join("bindings.json");
+        std::fs::write(&file, serde_json::to_vec(&json!({"apiVersion": "v1", "kind": "List", "items": saved}))?)?;
+        kubectl(&["create", "-f", &file.to_string_lossy()])?;
+        Ok(())
+    }
+}
+
+impl Drop for Bindings {
+    fn drop(&mut self) {
+        if let Err(error) = self.restore() {
+            eprintln!("the bindings are not back: {error:#}");
+        }
+    }
 }

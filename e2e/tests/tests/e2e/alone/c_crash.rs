@@ -1,76 +1,93 @@
 //! The operator is killed at three places in the order of writes (issue part 3, 2).
 
-use anyhow::{Context, Result, bail};
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
 use apocryph_e2e::{
-    actor::{Actor, Answer, Order},
+    actor::{Actor, Answer, Order, same_key},
     audit::{Event, Tail},
+    http,
     install::{NAMESPACE, Profile, alone},
     operator, pods,
+    tenant::Tenant,
 };
-use apocryph_publisher::reply::Phase;
-use futures::{FutureExt, future::join_all};
+use apocryph_publisher::PublisherKey;
+use futures::{
+    FutureExt,
+    future::{join_all, try_join_all},
+};
 
 use crate::HELLO;
 
+/// Of the ten provisions, those by the client's library, which goes on by itself; the others are sent once.
+const CLIENTS: usize = 5;
+const SENT_ONCE: usize = 5;
+
+fn address(key: &PublisherKey) -> String {
+    key.address_text().to_lowercase()
+}
+
+/// What a stream that is not taken up again told last: the name of the acknowledged pod.
+async fn send_once((actor, order): &(Actor, Order)) -> Option<String> {
+    let mut stream = actor.provision(order).await.ok()?;
+    let mut acknowledged = None;
+    while let Ok(Answer::Status(status)) = stream.next().await {
+        acknowledged = Some(status.name);
+    }
+    acknowledged
+}
+
 async fn killed_at(what: &str, n: usize, at: impl Fn(&Event) -> bool) -> Result<()> {
     let scene = alone(Profile::Base).await?;
-    let provider = scene.provider.clone();
-    let mut audit = Tail::from_now()?;
-    let mut orders = Vec::new();
-    for _ in 0..10 {
-        // peers are free, so each provision comes from one of its own
-        orders.push((Actor::connect(&provider).await?, Order::of(HELLO)?));
+    let provider = &scene.provider;
+    let orphan = pods::stage_orphan(&scene.admin).await?;
+    let mut once = Vec::new();
+    for _ in 0..SENT_ONCE {
+        // peers are free: each provision comes from one of its own
+        once.push((Actor::connect(provider).await?, Order::of(HELLO)?));
     }
-    let first = join_all(orders.iter().map(|(actor, order)| async move {
-        // Some(name): the pod was acknowledged before the stream broke
-        let mut stream = actor.provision(order).await.ok()?;
-        let mut acknowledged = None;
-        while let Ok(Answer::Status(status)) = stream.next().await {
-            acknowledged = Some(status.name);
-        }
-        acknowledged
-    }));
+    let clients = (0..CLIENTS).map(|_| Tenant::new(None)).collect::<Result<Vec<_>>>()?;
+
+    let mut audit = Tail::from_now()?;
     let kill = async {
         audit.nth(what, n, at).await?;
         operator::kill().await
     };
-    let (acknowledged, ()) = futures::try_join!(first.map(anyhow::Ok), kill)?;
-    let acknowledged: Vec<_> = acknowledged.into_iter().flatten().collect();
+    let (deployed, acknowledged, ()) = futures::try_join!(
+        try_join_all(clients.iter().map(|client| client.deploy(provider, HELLO))),
+        join_all(once.iter().map(send_once)).map(anyhow::Ok),
+        kill
+    )?;
+    pods::settled(&scene.admin).await?;
 
-    // every client tries the same bytes again until it runs
-    let finished = join_all(orders.iter().map(|(actor, order)| {
-        let provider = &provider;
-        async move {
-            let again = operator::reconnect(provider, apocryph_e2e::actor::same_key(&actor.key)?).await?;
-            let status = again.run(order).await?;
-            anyhow::Ok((again, status))
-        }
-    }))
-    .await;
-    let mut running = Vec::new();
-    for result in finished {
-        running.push(result?);
+    // The acknowledged and what a retry found, each once, of the first life; of those sent once and not answered, perhaps some.
+    let alive = pods::alive(&scene.admin).await?;
+    let names: Vec<String> = alive.iter().filter_map(|pod| pod.metadata.name.clone()).collect();
+    let publishers: BTreeSet<&str> = alive.iter().map(|pod| pod.spec.publisher.as_str()).collect();
+    ensure!(publishers.len() == alive.len(), "a publisher has two pods: {names:?}");
+    let ours: BTreeSet<String> =
+        clients.iter().map(|client| &client.key).chain(once.iter().map(|(actor, _)| &actor.key)).map(address).collect();
+    ensure!(publishers.iter().all(|one| ours.contains(*one)), "pods of nobody: {publishers:?}");
+    for name in deployed.iter().map(|status| &status.name).chain(acknowledged.iter().flatten()) {
+        ensure!(names.contains(name), "{name} was acknowledged and is not there");
     }
-    for name in &acknowledged {
-        if !running.iter().any(|(_, status)| &status.name == name) {
-            bail!("{name} was acknowledged and does not run");
-        }
+    for pod in &alive {
+        let reached = pod.status.iter().flat_map(|status| &status.addresses).next();
+        let Some(reached) = reached else { anyhow::bail!("no address of {:?}", pod.metadata.name) };
+        let page = http::get(&reached.multiaddr).await?;
+        ensure!(pod.spec.life == 1 && page.contains("start 1,"), "it ran twice: {page}");
     }
-    // one pod each, of the first life, and nothing beside them once the sweeper has been
-    assert!(running.iter().all(|(_, status)| status.life == 1));
-    let names: Vec<String> = running.iter().map(|(_, status)| status.name.clone()).collect();
-    pods::exactly_these_once_swept(&scene.admin, &names)
-        .await
-        .context("after the sweep")?;
-    let ends = join_all(
-        running
-            .iter()
-            .zip(&orders)
-            .map(|((actor, _), (_, order))| actor.end(order.pod_id)),
-    )
-    .await;
-    for end in ends {
-        assert_eq!(end?.phase, Phase::Ended);
+    // Once the sweeper has been, nothing else: it takes what a crash left staged, and leaves what is named.
+    pods::exactly_these_once_swept(&scene.admin, &names).await?;
+    ensure!(pods::staged_secrets(&scene.admin, &orphan).await?.is_empty(), "the orphan is still staged");
+
+    for client in clients {
+        client.delete(provider).await?;
+    }
+    for (actor, order) in &once {
+        if publishers.contains(address(&actor.key).as_str()) {
+            Actor::with_key(provider, same_key(&actor.key)?).await?.end(order.pod_id).await?;
+        }
     }
     pods::exactly_these_once_swept(&scene.admin, &[]).await
 }

@@ -9,6 +9,7 @@ use apocryph_e2e::{
     http,
     install::{NAMESPACE, Profile, RELEASE, alone, helm_uninstall, helm_upgrade, provider},
     operator, pods,
+    tenant::Tenant,
 };
 use apocryph_publisher::reply::Phase;
 
@@ -41,26 +42,18 @@ fn no_write_follows_the_successor(events: &[Event]) -> Result<usize> {
 #[tokio::test]
 async fn the_operators_pod_is_deleted_during_a_provision() -> Result<()> {
     let scene = alone(Profile::Base).await?;
-    let mut audit = Tail::from_now()?;
-    let actor = Actor::connect(&scene.provider).await?;
-    let order = Order::of(HELLO)?;
-    let mut stream = actor.provision(&order).await?;
-    let accepted = stream.next().await?.status()?;
-    kubectl(&[
-        "-n",
-        NAMESPACE,
-        "delete",
-        "pod",
-        "-l",
-        "apocryph.network/role=leader",
-        "--wait=false",
-    ])?;
-
-    // the stream ends with a word, or breaks; the same bytes lead to the same pod
-    let again = operator::reconnect(&scene.provider, apocryph_e2e::actor::same_key(&actor.key)?).await?;
-    let running = again.run(&order).await?;
-    assert_eq!((running.name.as_str(), running.life), (accepted.name.as_str(), 1));
-    again.end(order.pod_id).await?;
+    let (mut audit, mut now) = (Tail::from_now()?, Tail::from_now()?);
+    let tenant = Tenant::new(None)?;
+    let delete = async {
+        // between the first and the second write of the provision, or shortly after
+        let staged = |event: &Event| event.verb == "create" && event.resource() == "secrets" && event.succeeded();
+        now.nth("the staged Secret", 1, staged).await?;
+        kubectl(&["-n", NAMESPACE, "delete", "pod", "-l", "apocryph.network/role=leader", "--wait=false"])
+    };
+    let (running, _) = futures::try_join!(tenant.deploy(&scene.provider, HELLO), delete)?;
+    assert_eq!(running.life, 1);
+    pods::exactly_these(&scene.admin, std::slice::from_ref(&running.name)).await?;
+    tenant.delete(&scene.provider).await?;
     assert!(no_write_follows_the_successor(&audit.read()?)? >= 2);
     Ok(())
 }
@@ -94,11 +87,14 @@ async fn a_rolling_upgrade_and_two_operators_at_once() -> Result<()> {
     ])?;
     assert_eq!(leaders.lines().count(), 1, "{leaders}");
 
-    // another version: the old leader gives way to a new Pod
+    // another version: the old leader gives way to a new Pod, and says so to who listens
+    let mut held = again.watch(order.pod_id).await?;
+    held.until_phase(Phase::Running).await?;
     helm_upgrade(
         Profile::Base,
         &["--set", "replicas=2", "--set", "podAnnotations.upgrade=again"],
     )?;
+    assert_eq!(held.final_refusal().await?.code.text, "shutting_down");
     let third = operator::reconnect(&scene.provider, apocryph_e2e::actor::same_key(&actor.key)?).await?;
     assert_eq!(
         third.watch(order.pod_id).await?.until_phase(Phase::Running).await?.name,
