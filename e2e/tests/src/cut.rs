@@ -30,11 +30,23 @@ pub async fn deploy_and_delete(
     let counted = cuts.clone();
     let tenant = Tenant::new(Some(Arc::new(move |point| {
         let here = match point {
-            Point::Received { operation: "provision", index: 0, .. } => matches!(cut, Cut::BeforeAccepted),
-            Point::Handled { operation: "provision", index: 0, .. } => matches!(cut, Cut::AfterAccepted),
+            Point::Received {
+                operation: "provision",
+                index: 0,
+                ..
+            } => matches!(cut, Cut::BeforeAccepted),
+            Point::Handled {
+                operation: "provision",
+                index: 0,
+                ..
+            } => matches!(cut, Cut::AfterAccepted),
             _ => false,
         };
-        if here && counted.fetch_add(1, Ordering::SeqCst) == 0 { Decision::Cut } else { Decision::Go }
+        if here && counted.fetch_add(1, Ordering::SeqCst) == 0 {
+            Decision::Cut
+        } else {
+            Decision::Go
+        }
     })))?;
     let status = tenant.deploy(&scene.provider, manifest).await?;
     assert!(cuts.load(Ordering::SeqCst) >= 1, "nothing was cut");

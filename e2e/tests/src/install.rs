@@ -185,15 +185,23 @@ pub fn helm_uninstall() -> Result<String> {
     ]))
 }
 
-/// The addresses that the operator announces.
+/// The provider by the addresses that the operator announces, once it answers there. What stands there right after an install
+/// may be of the one before.
 pub async fn provider(admin: &Client) -> Result<Provider> {
     let maps: Api<ConfigMap> = Api::namespaced(admin.clone(), NAMESPACE);
-    crate::wait::until("announced addresses", maps, Default::default(), |maps| {
-        let map = maps
-            .iter()
-            .find(|map| map.metadata.name.as_deref() == Some(PEER_CONFIG))?;
-        let addresses = map.data.as_ref()?.get("addresses")?;
-        Provider::parse(addresses.lines().filter(|line| line.contains("/tcp/"))).ok()
+    within("the provider answers where it says", async {
+        let mut tick = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            tick.tick().await;
+            let map = maps.get_opt(PEER_CONFIG).await?;
+            let addresses = map.and_then(|map| map.data?.remove("addresses")).unwrap_or_default();
+            let tcp = addresses.lines().filter(|line| line.contains("/tcp/"));
+            if let Ok(provider) = Provider::parse(tcp)
+                && Actor::connect(&provider).await.is_ok()
+            {
+                return Ok(provider);
+            }
+        }
     })
     .await
 }
@@ -221,7 +229,9 @@ async fn door(provider: &Provider, what: &str, wanted: impl Fn(Option<&NotAccept
             }
         }
     };
-    within(what, asked).await.with_context(|| format!("last heard: {}", last.borrow()))
+    within(what, asked)
+        .await
+        .with_context(|| format!("last heard: {}", last.borrow()))
 }
 
 async fn ask(provider: &Provider) -> Result<Option<NotAccepting>> {

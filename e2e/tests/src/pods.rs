@@ -79,7 +79,9 @@ pub async fn stage_orphan(admin: &Client) -> Result<String> {
             "labels": {"apocryph.network/staged": "true", "apocryph.network/pod": name},
         },
     }))?;
-    Api::namespaced(admin.clone(), NAMESPACE).create(&PostParams::default(), &secret).await?;
+    Api::namespaced(admin.clone(), NAMESPACE)
+        .create(&PostParams::default(), &secret)
+        .await?;
     Ok(name)
 }
 

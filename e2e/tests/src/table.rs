@@ -28,15 +28,11 @@ pub async fn by_api(admin: &Client, row: &Row) -> Result<Result<(), String>> {
     let now = k8s_openapi::jiff::Timestamp::now().to_string();
     let in_time = |spec: &Value| serde_json::from_str::<Value>(&spec.to_string().replace("2026-01-01T00:00:00Z", &now));
     let spec = in_time(&spec)?;
-    let api: Api<DynamicObject> = Api::all_with(
-        admin.clone(),
-        &ApiResource::from_gvk_with_plural(
-            &GroupVersionKind::gvk("apocryph.network", "v1alpha1", "ApocryphPod"),
-            "apocryphpods",
-        ),
-    );
+    let kind = GroupVersionKind::gvk("apocryph.network", "v1alpha1", "ApocryphPod");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "apocryphpods");
+    let api: Api<DynamicObject> = Api::all_with(admin.clone(), &resource);
     let name = "c".repeat(26);
-    let object: DynamicObject = serde_json::from_value(serde_json::json!({"metadata": {"name": name}, "spec": spec}))?;
+    let object = DynamicObject::new(&name, &resource).data(serde_json::json!({"spec": spec}));
     let dry = row.then.is_none();
     let said = api
         .create(
@@ -47,6 +43,7 @@ pub async fn by_api(admin: &Client, row: &Row) -> Result<Result<(), String>> {
             &object,
         )
         .await;
+    let made = !dry && said.is_ok();
     let mut said = match said {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) => Err(status.message.clone()),
@@ -75,7 +72,7 @@ pub async fn by_api(admin: &Client, row: &Row) -> Result<Result<(), String>> {
             }
         };
     }
-    if !dry {
+    if made {
         crate::pods::delete_and_wait(admin, &name).await?;
     }
     Ok(said)

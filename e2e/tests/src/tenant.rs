@@ -33,25 +33,47 @@ impl Tenant {
             client: Client::start()?,
             store: Store::open(&folder)?,
             folder,
-            settings: Settings { allow_unattested: true, interceptor, ..Settings::default() },
+            settings: Settings {
+                allow_unattested: true,
+                interceptor,
+                ..Settings::default()
+            },
         })
     }
 
     fn link<'a>(&'a self, provider: &'a Provider) -> Link<'a> {
-        Link { client: &self.client, key: &self.key, provider, settings: &self.settings }
+        Link {
+            client: &self.client,
+            key: &self.key,
+            provider,
+            settings: &self.settings,
+        }
     }
 
     /// Until running, through whatever happens to the connection.
     pub async fn deploy(&self, provider: &Provider, manifest: &str) -> Result<Status> {
-        let mut deployment =
-            Deployment::free(json::pod_from_yaml(manifest)?, self.pod_id, &self.key, provider, 0, false);
-        let options = Options { until: Until::Running, fail_fast: false };
+        let mut deployment = Deployment::free(
+            json::pod_from_yaml(manifest)?,
+            self.pod_id,
+            &self.key,
+            provider,
+            0,
+            false,
+        );
+        let options = Options {
+            until: Until::Running,
+            fail_fast: false,
+        };
         let reached = within("running", async {
             let store = Some(&self.store);
-            deploy(self.link(provider), &mut deployment, store, options, &mut |_| {}).await.context("deploy")
+            deploy(self.link(provider), &mut deployment, store, options, &mut |_| {})
+                .await
+                .context("deploy")
         })
         .await?;
-        let Reached::Running(status) = reached else { bail!("{reached:?}") };
+        let Reached::Running(status) = reached else {
+            bail!("{reached:?}")
+        };
         Ok(status)
     }
 

@@ -20,6 +20,9 @@ const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 /// What is tried, what the refusal says, what the API server answered.
 type Attempt = (&'static str, &'static str, kube::Result<()>);
 
+/// A namespace that is nobody's of the provider's. (kube-public and the like cannot be deleted by anyone.)
+const FOREIGN: &str = "somebody-elses";
+
 /// Not in its rights.
 const CANNOT: &str = "cannot ";
 const NAMES: &str = "may touch namespaces named apod-";
@@ -102,47 +105,52 @@ impl Operator {
             .map(drop);
         vec![
             (
-                "a pod in kube-system", CANNOT,
+                "a pod in kube-system",
+                CANNOT,
                 self.create("", "v1", "Pod", Some("kube-system"), pod()).await,
             ),
             (
-                "a pod in default", CANNOT,
+                "a pod in default",
+                CANNOT,
                 self.create("", "v1", "Pod", Some("default"), pod()).await,
             ),
             (
-                "a namespace not of its form", NAMES,
+                "a namespace not of its form",
+                NAMES,
                 self.create("", "v1", "Namespace", None, namespace("mine")).await,
             ),
             (
-                "deleting a foreign namespace", NAMES,
+                "deleting a foreign namespace",
+                NAMES,
                 self.api("", "v1", "Namespace", None)
-                    .delete("kube-public", &dry_delete)
+                    .delete(FOREIGN, &dry_delete)
                     .await
                     .map(drop),
             ),
             (
-                "privileged on its own namespace", "enforce must be one of",
-                self.label(
-                    &self.tenant,
-                    json!({ENFORCE: "privileged"}),
-                )
-                .await,
+                "privileged on its own namespace",
+                "enforce must be one of",
+                self.label(&self.tenant, json!({ENFORCE: "privileged"})).await,
             ),
             (
-                "a label on kube-system", NAMES,
+                "a label on kube-system",
+                NAMES,
                 self.label("kube-system", json!({ENFORCE: "restricted"})).await,
             ),
             ("a Secret of another namespace", CANNOT, read_secret),
             (
-                "cluster-admin bound in its own", "may bind the ClusterRole apocryph-tenant only",
+                "cluster-admin bound in its own",
+                "RBAC permissions not currently held",
                 self.bind(&self.tenant, "cluster-admin", RELEASE, NAMESPACE).await,
             ),
             (
-                "the tenant role bound to another subject", "may bind its tenant role to itself only",
+                "the tenant role bound to another subject",
+                "may bind its tenant role to itself only",
                 self.bind(&self.tenant, "apocryph-tenant", "default", "default").await,
             ),
             (
-                "the tenant role bound in kube-system", "may bind its tenant role in tenants' namespaces only",
+                "the tenant role bound in kube-system",
+                "may bind its tenant role in tenants' namespaces only",
                 self.bind("kube-system", "apocryph-tenant", RELEASE, NAMESPACE).await,
             ),
         ]
@@ -155,6 +163,7 @@ async fn the_operators_token_is_held_by_rights_and_policies() -> Result<()> {
     let actor = Actor::connect(&scene.provider).await?;
     let order = Order::of(SLEEPER)?;
     let tenant = format!("apod-{}", actor.run(&order).await?.name);
+    kubectl(&["create", "namespace", FOREIGN])?;
     let token = kubectl(&["create", "token", RELEASE, "--namespace", NAMESPACE])?;
     let attacker = Operator {
         client: with_token(token.trim()).await?,
@@ -163,7 +172,9 @@ async fn the_operators_token_is_held_by_rights_and_policies() -> Result<()> {
 
     for (attempt, why, result) in attacker.attempts().await {
         let error = result.err().with_context(|| format!("allowed: {attempt}"))?;
-        let kube::Error::Api(status) = &error else { return Err(error).context(attempt) };
+        let kube::Error::Api(status) = &error else {
+            return Err(error).context(attempt);
+        };
         assert!(
             matches!(status.code, 403 | 422) && status.message.contains(why),
             "{attempt}: {}",
@@ -178,7 +189,11 @@ async fn the_operators_token_is_held_by_rights_and_policies() -> Result<()> {
         loop {
             tick.tick().await;
             let attempts = attacker.attempts().await;
-            let open: Vec<_> = attempts.into_iter().filter(|(_, _, r)| r.is_ok()).map(|(a, _, _)| a).collect();
+            let open: Vec<_> = attempts
+                .into_iter()
+                .filter(|(_, _, r)| r.is_ok())
+                .map(|(a, _, _)| a)
+                .collect();
             if open.len() >= 4 {
                 return Ok(open);
             }
@@ -203,6 +218,7 @@ async fn the_operators_token_is_held_by_rights_and_policies() -> Result<()> {
     apocryph_e2e::install::accepting(&scene.provider).await?;
     let again = Actor::with_key(&scene.provider, same_key(&actor.key)?).await?;
     again.end(order.pod_id).await?;
+    kubectl(&["delete", "namespace", FOREIGN])?;
     Ok(())
 }
 
@@ -235,7 +251,10 @@ impl Bindings {
     fn restore(&mut self) -> Result<()> {
         let Some(saved) = self.saved.take() else { return Ok(()) };
         let file = apocryph_e2e::leak::folder()?.join("bindings.json");
-        std::fs::write(&file, serde_json::to_vec(&json!({"apiVersion": "v1", "kind": "List", "items": saved}))?)?;
+        std::fs::write(
+            &file,
+            serde_json::to_vec(&json!({"apiVersion": "v1", "kind": "List", "items": saved}))?,
+        )?;
         kubectl(&["create", "-f", &file.to_string_lossy()])?;
         Ok(())
     }

@@ -65,28 +65,47 @@ async fn killed_at(what: &str, n: usize, at: impl Fn(&Event) -> bool) -> Result<
     let names: Vec<String> = alive.iter().filter_map(|pod| pod.metadata.name.clone()).collect();
     let publishers: BTreeSet<&str> = alive.iter().map(|pod| pod.spec.publisher.as_str()).collect();
     ensure!(publishers.len() == alive.len(), "a publisher has two pods: {names:?}");
-    let ours: BTreeSet<String> =
-        clients.iter().map(|client| &client.key).chain(once.iter().map(|(actor, _)| &actor.key)).map(address).collect();
-    ensure!(publishers.iter().all(|one| ours.contains(*one)), "pods of nobody: {publishers:?}");
-    for name in deployed.iter().map(|status| &status.name).chain(acknowledged.iter().flatten()) {
+    let ours: BTreeSet<String> = clients
+        .iter()
+        .map(|client| &client.key)
+        .chain(once.iter().map(|(actor, _)| &actor.key))
+        .map(address)
+        .collect();
+    ensure!(
+        publishers.iter().all(|one| ours.contains(*one)),
+        "pods of nobody: {publishers:?}"
+    );
+    for name in deployed
+        .iter()
+        .map(|status| &status.name)
+        .chain(acknowledged.iter().flatten())
+    {
         ensure!(names.contains(name), "{name} was acknowledged and is not there");
     }
     for pod in &alive {
         let reached = pod.status.iter().flat_map(|status| &status.addresses).next();
-        let Some(reached) = reached else { anyhow::bail!("no address of {:?}", pod.metadata.name) };
+        let Some(reached) = reached else {
+            anyhow::bail!("no address of {:?}", pod.metadata.name)
+        };
         let page = http::get(&reached.multiaddr).await?;
         ensure!(pod.spec.life == 1 && page.contains("start 1,"), "it ran twice: {page}");
     }
     // Once the sweeper has been, nothing else: it takes what a crash left staged, and leaves what is named.
     pods::exactly_these_once_swept(&scene.admin, &names).await?;
-    ensure!(pods::staged_secrets(&scene.admin, &orphan).await?.is_empty(), "the orphan is still staged");
+    ensure!(
+        pods::staged_secrets(&scene.admin, &orphan).await?.is_empty(),
+        "the orphan is still staged"
+    );
 
     for client in clients {
         client.delete(provider).await?;
     }
     for (actor, order) in &once {
         if publishers.contains(address(&actor.key).as_str()) {
-            Actor::with_key(provider, same_key(&actor.key)?).await?.end(order.pod_id).await?;
+            Actor::with_key(provider, same_key(&actor.key)?)
+                .await?
+                .end(order.pod_id)
+                .await?;
         }
     }
     pods::exactly_these_once_swept(&scene.admin, &[]).await

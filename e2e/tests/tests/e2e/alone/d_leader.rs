@@ -48,7 +48,15 @@ async fn the_operators_pod_is_deleted_during_a_provision() -> Result<()> {
         // between the first and the second write of the provision, or shortly after
         let staged = |event: &Event| event.verb == "create" && event.resource() == "secrets" && event.succeeded();
         now.nth("the staged Secret", 1, staged).await?;
-        kubectl(&["-n", NAMESPACE, "delete", "pod", "-l", "apocryph.network/role=leader", "--wait=false"])
+        kubectl(&[
+            "-n",
+            NAMESPACE,
+            "delete",
+            "pod",
+            "-l",
+            "apocryph.network/role=leader",
+            "--wait=false",
+        ])
     };
     let (running, _) = futures::try_join!(tenant.deploy(&scene.provider, HELLO), delete)?;
     assert_eq!(running.life, 1);
