@@ -97,7 +97,12 @@ pub async fn scene(profile: Profile) -> Result<Scene> {
 pub async fn alone(profile: Profile) -> Result<Scene> {
     let mut guard = STAGE.write().await;
     put_in_force(&mut guard, profile)?;
-    ready(profile, Hold::Alone { guard }).await
+    let scene = ready(profile, Hold::Alone { guard }).await?;
+    // What a failed test left would fail this one as well.
+    if !crate::pods::alive(&scene.admin).await?.is_empty() {
+        kubectl(&["delete", "apocryphpods", "--all", "--timeout=90s"])?;
+    }
+    Ok(scene)
 }
 
 fn put_in_force(in_force: &mut Option<Profile>, profile: Profile) -> Result<()> {

@@ -20,6 +20,8 @@ use crate::SLEEPER;
 
 const PODS: usize = 20;
 const PEERS: usize = 4;
+/// Without a write for so long, what was under way has ended.
+const LULL: Duration = Duration::from_secs(3);
 const WATCHED: Duration = Duration::from_secs(60);
 
 fn operators_writes(events: Vec<Event>) -> Vec<String> {
@@ -62,6 +64,16 @@ async fn twenty_running_pods_cost_no_write_and_an_edited_service_costs_one() -> 
     apocryph_e2e::pods::settled(&scene.admin).await?;
 
     let mut audit = Tail::from_now()?;
+    // the Events of the last changes come after the changes themselves
+    apocryph_e2e::wait::within("the last writes of getting there", async {
+        loop {
+            tokio::time::sleep(LULL).await;
+            if operators_writes(audit.read()?).is_empty() {
+                return Ok(());
+            }
+        }
+    })
+    .await?;
     // the span of the promise, not a wait for anything
     tokio::time::sleep(WATCHED).await;
     assert_eq!(operators_writes(audit.read()?), Vec::<String>::new());
@@ -95,10 +107,12 @@ async fn twenty_running_pods_cost_no_write_and_an_edited_service_costs_one() -> 
     assert!(writes[0].contains("/services/"), "{writes:#?}");
 
     // idle connections are closed after a minute
-    try_join_all(orders.iter().map(async |(actor, order)| {
-        let again = Actor::with_key(&scene.provider, same_key(&actor.key)?).await?;
-        again.end(order.pod_id).await
-    }))
-    .await?;
+    for actor in &actors {
+        let again = &Actor::with_key(&scene.provider, same_key(&actor.key)?).await?;
+        let own = orders
+            .iter()
+            .filter(|(owner, _)| owner.key.address() == actor.key.address());
+        try_join_all(own.map(|(_, order)| again.end(order.pod_id))).await?;
+    }
     Ok(())
 }
