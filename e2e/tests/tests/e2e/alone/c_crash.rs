@@ -97,17 +97,17 @@ async fn killed_at(what: &str, n: usize, at: impl Fn(&Event) -> bool) -> Result<
         "the orphan is still staged"
     );
 
-    for client in clients {
-        client.delete(provider).await?;
-    }
-    for (actor, order) in &once {
-        if publishers.contains(address(&actor.key).as_str()) {
-            Actor::with_key(provider, same_key(&actor.key)?)
-                .await?
-                .end(order.pod_id)
-                .await?;
-        }
-    }
+    try_join_all(clients.into_iter().map(|client| client.delete(provider))).await?;
+    let left = once
+        .iter()
+        .filter(|(actor, _)| publishers.contains(address(&actor.key).as_str()));
+    try_join_all(left.map(async |(actor, order)| {
+        Actor::with_key(provider, same_key(&actor.key)?)
+            .await?
+            .end(order.pod_id)
+            .await
+    }))
+    .await?;
     pods::exactly_these_once_swept(&scene.admin, &[]).await
 }
 
