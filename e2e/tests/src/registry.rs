@@ -4,7 +4,7 @@ use anyhow::Result;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{Patch, PatchParams},
 };
 use serde_json::json;
 
@@ -18,7 +18,7 @@ pub struct Registry {
 const PORT: u16 = 15_000;
 const NAME: &str = "empty-registry";
 
-/// Starts it as a Pod in the node's network (busybox's httpd answers 404 for every path it lacks). One for all tests.
+/// Starts it as a Pod in the node's network (busybox's httpd answers 404 for every path it lacks). One for all tests; it stays as long as the cluster.
 pub async fn empty(admin: &Client) -> Result<Registry> {
     let pods: Api<Pod> = Api::namespaced(admin.clone(), "default");
     let pod: Pod = serde_json::from_value(json!({
@@ -46,12 +46,4 @@ pub async fn empty(admin: &Client) -> Result<Registry> {
     })
     .await?;
     Ok(Registry { port: PORT })
-}
-
-/// Ends it.
-pub async fn remove(admin: &Client) -> Result<()> {
-    Api::<Pod>::namespaced(admin.clone(), "default")
-        .delete(NAME, &DeleteParams::default())
-        .await?;
-    Ok(())
 }
