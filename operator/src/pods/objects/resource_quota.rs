@@ -8,7 +8,9 @@ use super::{ADMITTED, meta, quantity};
 use crate::pods::{ExposureKind, Settings, validate::ValidatedPod};
 
 /// A Pod that is going still counts until it is gone, which is never when its node is lost. So each replica has room for
-/// its replacement; how many run is the Deployment's business, and how large each is the LimitRange's.
+/// its replacement; how many run is the Deployment's business, and how large each is the LimitRange's. And whatever is
+/// created while its request is cut off (we were killed, or no longer waited) may stay charged without being there, until the
+/// quota controller counts anew (every five minutes): a volume or a Service must find room the second time as well.
 const WITH_REPLACEMENT: u64 = 2;
 
 pub fn build(pod: &ValidatedPod, settings: &Settings) -> ResourceQuota {
@@ -25,11 +27,20 @@ pub fn build(pod: &ValidatedPod, settings: &Settings) -> ResourceQuota {
         .fold(0u64, |sum, volume| sum.saturating_add(volume.size));
     let mut hard = BTreeMap::from([
         ("pods", quantity::plain(pods)),
-        ("services", quantity::plain(u64::from(ports > 0))),
-        ("services.nodeports", quantity::plain(node_ports as u64)),
+        ("services", quantity::plain(u64::from(ports > 0) * WITH_REPLACEMENT)),
+        (
+            "services.nodeports",
+            quantity::plain(node_ports as u64 * WITH_REPLACEMENT),
+        ),
         ("services.loadbalancers", quantity::plain(0)),
-        ("persistentvolumeclaims", quantity::plain(pod.volumes.len() as u64)),
-        ("requests.storage", quantity::plain(storage)),
+        (
+            "persistentvolumeclaims",
+            quantity::plain(pod.volumes.len() as u64 * WITH_REPLACEMENT),
+        ),
+        (
+            "requests.storage",
+            quantity::plain(storage.saturating_mul(WITH_REPLACEMENT)),
+        ),
     ]);
     // A runtime class may add an overhead of its own to each Pod, which counts here and which we do not know. Then the
     // number of Pods and the LimitRange bound it.

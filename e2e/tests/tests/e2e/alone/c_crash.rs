@@ -80,7 +80,11 @@ async fn killed_at(what: &str, n: usize, at: impl Fn(&Event) -> bool) -> Result<
         .map(|status| &status.name)
         .chain(acknowledged.iter().flatten())
     {
-        ensure!(names.contains(name), "{name} was acknowledged and is not there");
+        ensure!(
+            names.contains(name),
+            "{name} was acknowledged and is not there: {:?}",
+            pods::get(&scene.admin, name).await?
+        );
     }
     for pod in &alive {
         let reached = pod.status.iter().flat_map(|status| &status.addresses).next();
