@@ -5,6 +5,7 @@
 mod shared {
     mod first_pod;
     mod own_pods;
+    mod policies;
     mod prices;
     mod same_request;
     mod trouble;
