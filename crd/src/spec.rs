@@ -289,7 +289,8 @@ pub struct Port {
 #[serde(rename_all = "camelCase")]
 pub struct VolumeMount {
     /// A volume of the pod.
-    #[schemars(length(max = limits::NAME_MAX), regex(pattern = form::LABEL))]
+    // No pattern: a rule asks for the volume, which has one.
+    #[schemars(length(max = limits::NAME_MAX))]
     pub name: String,
     /// Absolute and normalised, unique within the container.
     #[schemars(length(max = limits::PATH_MAX), regex(pattern = form::MOUNT_PATH))]

@@ -182,6 +182,7 @@ pub fn helm_uninstall() -> Result<String> {
     run(Command::new("helm").args([
         "uninstall",
         RELEASE,
+        "--ignore-not-found",
         "--namespace",
         NAMESPACE,
         "--wait",

@@ -3,6 +3,7 @@
 
 pub mod actor;
 pub mod audit;
+pub mod bounds;
 pub mod cluster;
 pub mod cut;
 pub mod events;

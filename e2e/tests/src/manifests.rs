@@ -6,6 +6,8 @@ use prost::Message;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::{bounds::Findings, spec_of::spec_of};
+
 const TABLE: &str = include_str!("../manifests.yaml");
 
 #[derive(Debug, Deserialize)]
@@ -15,8 +17,9 @@ pub struct Row {
     pub valid: bool,
     /// Part of the path that the refusal names.
     pub field: Option<String>,
-    /// Message of the CEL rule of the CRD that alone refuses it.
-    pub rule: Option<String>,
+    /// Messages of the CEL rules of the CRD that refuse it: most often one, alone.
+    #[serde(default)]
+    pub rules: Vec<String>,
     #[serde(default)]
     pub only: Only,
     /// A manifest in protobuf-JSON.
@@ -50,7 +53,7 @@ pub fn sized() -> Result<Vec<Row>> {
         name,
         valid: over == 0,
         field: (over > 0).then_some(field),
-        rule: None,
+        rules: Vec::new(),
         only: Only::Wire,
         pod: Some(pod),
         spec: None,
@@ -115,7 +118,28 @@ fn values(bytes: usize) -> Value {
     container("env", Value::Object(env.collect()))
 }
 
+/// Who the API server is told that the manifest of a row is from.
+const PUBLISHER: &str = "0xaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const POD_ID: &str = "0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
 impl Row {
+    /// The spec that the API server is given first.
+    pub fn first(&self) -> Result<Value> {
+        match (&self.spec, &self.pod) {
+            (Some(spec), _) => Ok(spec.clone()),
+            (None, Some(pod)) => Ok(spec_of(pod, PUBLISHER, POD_ID)),
+            (None, None) => anyhow::bail!("neither pod nor spec"),
+        }
+    }
+
+    /// Bounds of the CRD that the spec breaks which the API server judges, and those that it just meets.
+    pub fn findings(&self, schema: &Value) -> Result<Findings> {
+        let judged = self.then.clone().map_or_else(|| self.first(), Ok)?;
+        let mut findings = Findings::default();
+        findings.add(&schema["properties"]["spec"], &judged, "spec")?;
+        Ok(findings)
+    }
+
     /// `None`: what was said of the row is what it expects; otherwise what is wrong about it.
     pub fn judge(&self, said: Result<(), String>) -> Option<String> {
         match (self.valid, said, self.field.as_deref()) {

@@ -8,8 +8,11 @@ const DEFAULTS: [(&str, u64); 3] = [("cpuMillis", 100), ("memory", 64 << 20), ("
 /// A Secret that an admin names.
 const SECRET: &str = "values-of-the-manifest";
 
+/// The largest number of a spec, as the API server reads it; a larger one would be of another type.
+const MOST: u64 = i64::MAX as u64;
+
 /// The spec of an admin's own pod (no tag, free) that runs `pod`, a manifest in protobuf-JSON. What an ApocryphPod has no
-/// field for is left out; numbers beyond what JSON can carry exactly become the largest that it can.
+/// field for is left out; numbers beyond what the spec's can be become the largest that they can.
 pub fn spec_of(pod: &Value, publisher: &str, pod_id: &str) -> Value {
     let containers: Vec<Value> = list(&pod["containers"]).iter().map(container).collect();
     let has_env = containers.iter().any(|container| !list(&container["env"]).is_empty());
@@ -103,7 +106,7 @@ fn amount(request: &Value, unit: u128) -> u64 {
         .or_else(|| of("amountGibi", unit << 30))
         .or_else(|| of("amountMillis", unit).map(|thousandths| thousandths / 1000))
         .unwrap_or(0);
-    u64::try_from(amount).unwrap_or(u64::MAX)
+    u64::try_from(amount).unwrap_or(MOST).min(MOST)
 }
 
 fn text(value: &Value) -> &str {
@@ -147,7 +150,7 @@ mod tests {
                               {"name": "b", "port": 70000, "targetPort": 70000}],
                     "env": [{"name": ""}, {"name": "B"}],
                     "volumeMounts": [{"name": "gone", "mountPath": "/a", "readOnly": true}],
-                    "resources": {"cpuMillis": 2000, "memory": 2, "ephemeralStorage": u64::MAX},
+                    "resources": {"cpuMillis": 2000, "memory": 2, "ephemeralStorage": MOST},
                 }],
                 "volumes": [{"name": "v", "size": 3072}],
             })

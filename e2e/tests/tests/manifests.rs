@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use apocryph_e2e::manifests::{Only, rows, sized};
+use apocryph_e2e::{
+    bounds::{self, Bound},
+    manifests::{Only, rows, sized},
+};
 use apocryph_proto::{json, manifest::Manifest};
 use serde_json::Value;
 
@@ -50,49 +53,99 @@ fn the_bounds_in_bytes_are_exact() {
     }
 }
 
+/// Bounds that no row can break alone, and why they are there.
+const NEVER_ALONE: [(&str, &str); 4] = [
+    ("spec.publisher maxLength", ONE_LENGTH),
+    ("spec.podId maxLength", ONE_LENGTH),
+    ("spec.tag maxLength", ONE_LENGTH),
+    (
+        "spec.containers[] x-kubernetes-list-map-keys",
+        "one container is served: of two, one is too many",
+    ),
+];
+const ONE_LENGTH: &str = "the pattern has one length; CEL's estimate of costs reads this alone";
+
+#[test]
+fn every_bound_has_a_row_that_breaks_it_alone_and_one_that_just_meets_it() {
+    let schema = bounds::schema().unwrap();
+    let mut all = BTreeSet::new();
+    bounds::all(&schema["properties"]["spec"], "spec", &mut all).unwrap();
+    let (mut broken, mut met) = (BTreeSet::new(), BTreeSet::new());
+    for row in rows().unwrap().iter().filter(|row| row.only != Only::Wire) {
+        let found = row.findings(&schema).unwrap();
+        if row.valid {
+            assert!(found.broken.is_empty(), "{}: valid, but {:?}", row.name, found.broken);
+            met.extend(found.met.iter().map(Bound::anywhere));
+        } else if let (1, []) = (found.broken.len(), &*row.rules) {
+            broken.extend(found.broken.iter().map(Bound::anywhere));
+        } else {
+            assert!(
+                !(found.broken.is_empty() && row.rules.is_empty()),
+                "{}: what refuses it?",
+                row.name
+            );
+        }
+    }
+    let with_number: BTreeSet<Bound> = all.iter().filter(|bound| bounds::has_number(bound)).cloned().collect();
+    let said = |bounds: BTreeSet<Bound>| bounds.iter().map(Bound::to_string).collect::<BTreeSet<_>>();
+    let never_alone = NEVER_ALONE.map(|(bound, _)| bound.to_owned());
+    assert_eq!(
+        said(&all - &broken),
+        BTreeSet::from(never_alone),
+        "no row breaks it alone (left), no row can break it alone (right)"
+    );
+    assert_eq!(said(&with_number - &met), BTreeSet::new(), "no valid row just meets it");
+}
+
 /// Beginning of the message of the one rule that no row can break: every row has the same name, which is a good one.
 const OF_THE_NAME: &str = "the name is the 26 characters";
 
-/// Messages of all CEL rules below `schema`.
-fn rules(schema: &Value, found: &mut BTreeSet<String>) {
-    match schema {
-        Value::Object(fields) => {
-            let own = fields.get("x-kubernetes-validations").and_then(Value::as_array);
-            for rule in own.into_iter().flatten() {
-                found.insert(
-                    rule["message"]
-                        .as_str()
-                        .unwrap_or("a rule without a message")
-                        .to_owned(),
-                );
-            }
-            fields.values().for_each(|value| rules(value, found));
-        }
-        Value::Array(items) => items.iter().for_each(|value| rules(value, found)),
-        _ => {}
+/// Fields that the CEL rules below `schema` refuse, with the rules' messages.
+fn rules(schema: &Value, path: &str, found: &mut BTreeSet<(String, String)>) {
+    for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+        let field = format!("{path}{}", rule["fieldPath"].as_str().unwrap_or_default());
+        let message = rule["message"].as_str().unwrap_or("a rule without a message");
+        found.insert((field, message.to_owned()));
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        rules(property, &format!("{path}.{name}"), found);
+    }
+    if let Some(items) = schema.get("items") {
+        rules(items, &format!("{path}[0]"), found);
     }
 }
 
 #[test]
-fn every_cel_rule_has_a_row_that_it_refuses() {
-    let mut wanted = BTreeSet::new();
-    rules(&serde_json::to_value(apocryph_crd::definition()).unwrap(), &mut wanted);
-    let all = wanted.len();
-    wanted.retain(|message| !message.starts_with(OF_THE_NAME));
-    assert_eq!(wanted.len() + 1, all, "just one rule is of the name");
+fn every_cel_rule_has_a_row_that_it_alone_refuses() {
+    let schema = bounds::schema().unwrap();
+    let mut all = BTreeSet::new();
+    rules(&schema, "", &mut all);
+    let messages: BTreeSet<&str> = all.iter().map(|(_, message)| message.as_str()).collect();
     let rows = rows().unwrap();
-    let ruled: Vec<_> = rows.iter().filter_map(|row| Some((row.rule.clone()?, row))).collect();
-    for (_, row) in &ruled {
+    let mut unbroken = all.clone();
+    for row in rows.iter().filter(|row| !row.rules.is_empty()) {
         assert!(
             !row.valid && row.only != Only::Wire,
             "{}: no CEL rule refuses it",
             row.name
         );
+        for rule in &row.rules {
+            assert!(messages.contains(rule.as_str()), "{}: no such rule: {rule}", row.name);
+        }
+        let alone = row.rules.len() == 1 && row.findings(&schema).unwrap().broken.is_empty();
+        let field = row.field.as_deref().unwrap_or_default();
+        unbroken.retain(|(path, message)| !(alone && path.contains(field) && *message == row.rules[0]));
     }
-    let told: BTreeSet<String> = ruled.into_iter().map(|(rule, _)| rule).collect();
-    let (without, unknown): (Vec<_>, Vec<_>) = (wanted.difference(&told).collect(), told.difference(&wanted).collect());
-    assert!(
-        without.is_empty() && unknown.is_empty(),
-        "without a row: {without:#?}; no such rule: {unknown:#?}"
+    let unbroken: Vec<_> = unbroken
+        .iter()
+        .filter(|(_, message)| !message.starts_with(OF_THE_NAME))
+        .collect();
+    assert!(unbroken.is_empty(), "no row is refused by it alone: {unbroken:#?}");
+    assert_eq!(
+        all.iter()
+            .filter(|(_, message)| message.starts_with(OF_THE_NAME))
+            .count(),
+        1,
+        "just one rule is of the name"
     );
 }
