@@ -321,10 +321,12 @@ fn net_settings(libp2p: &Libp2p, memory: u64) -> Result<net::Settings, Error> {
         ("libp2p.limits.connections.total", connections.total as usize),
         ("libp2p.limits.connections.perPeer", connections.per_peer as usize),
         ("libp2p.limits.connections.perAddress", connections.per_address),
+        ("libp2p.limits.connections.perNetwork", connections.per_network),
         ("libp2p.limits.streams.total", streams.total),
         ("libp2p.limits.streams.perConnection", streams.per_connection),
         ("libp2p.limits.streams.perPeer", streams.per_peer),
         ("libp2p.limits.streams.perAddress", streams.per_address),
+        ("libp2p.limits.streams.perNetwork", streams.per_network),
     ] {
         if value == 0 {
             return Err(bad(field, "must be at least 1"));
@@ -343,6 +345,7 @@ fn net_settings(libp2p: &Libp2p, memory: u64) -> Result<net::Settings, Error> {
             per_connection: streams.per_connection,
             per_peer: streams.per_peer,
             per_address: streams.per_address,
+            per_network: streams.per_network,
             total: streams.total,
             ..defaults.streams
         },
@@ -350,6 +353,7 @@ fn net_settings(libp2p: &Libp2p, memory: u64) -> Result<net::Settings, Error> {
             total: connections.total,
             per_peer: connections.per_peer,
             per_address: connections.per_address,
+            per_network: connections.per_network,
             memory_bytes: usize::try_from(memory).unwrap_or(usize::MAX),
             ..defaults.connections
         },
@@ -466,7 +470,7 @@ fn most(field: &'static str, text: &Option<Text>, read: fn(Exact, Rounding) -> u
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn args() -> Args {
@@ -496,9 +500,14 @@ mod tests {
         ))
     }
 
+    /// What the chart's own values come to.
+    pub(crate) fn default_config() -> Config {
+        args().with_file(&defaults()).unwrap()
+    }
+
     #[test]
     fn the_charts_defaults_hold() {
-        let config = args().with_file(&defaults()).unwrap();
+        let config = default_config();
         assert_eq!(config.lease.identity, "apocryph-provider-0_u1");
         assert_eq!(config.capacity.max_pods, None);
         assert_eq!(config.capacity.storage, None);
