@@ -16,7 +16,7 @@ use apocryph_provider::{
         key::PodName,
         manifest::Demand,
         refusal::Refusal,
-        services::{Capacity, CapacityReport, Held, Hold, HoldEnd},
+        services::{Capacity, CapacityAnswer, CapacityReport, Held, Hold, HoldEnd},
     },
     pods::reconcile::{Error, Outcome, Wait},
 };
@@ -689,8 +689,11 @@ impl Capacity for Ends {
         CapacityReport::default()
     }
 
-    fn fits(&self, _: &Demand) -> Result<(), Refusal> {
-        Ok(())
+    fn answer(&self, _: &Demand) -> CapacityAnswer {
+        CapacityAnswer {
+            report: self.report(),
+            fits: Ok(()),
+        }
     }
 
     fn hold<'a>(&'a self, _: &'a PodName, _: &'a Demand) -> BoxFuture<'a, Result<Held, Refusal>> {

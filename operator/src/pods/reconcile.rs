@@ -336,7 +336,8 @@ async fn admit(context: &Context, object: Arc<ApocryphPod>, pod: &ValidatedPod) 
             } else {
                 first
             };
-            // Where it may have been written the room is taken: the hold stays until the watch shows it, or is forgotten.
+            // Where it may have been written the room is taken: the hold stays until the watch shows it, or a
+            // fresh read shows that it was not.
             if told.is_ok() || unknown {
                 hold.commit();
             }

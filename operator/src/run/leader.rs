@@ -181,6 +181,10 @@ async fn start(
         work.clone(),
     ));
     parts.forever("the walls", watchman.run());
+    parts.forever("the holds", {
+        let (capacity, client) = (capacity.clone(), client.clone());
+        async move { capacity.look_after_holds(client).await }
+    });
     parts.forever("the prices", {
         let (client, namespace, name) = (
             client.clone(),
