@@ -242,7 +242,8 @@ fn counts(node: &Node, selector: &BTreeMap<String, String>) -> bool {
     ready && !unschedulable && !tainted && selected && node.metadata.deletion_timestamp.is_none()
 }
 
-fn has_user_namespaces(node: &Node, handler: &str) -> bool {
+/// Does the node say that this handler (empty: its default) runs pods in user namespaces?
+pub fn has_user_namespaces(node: &Node, handler: &str) -> bool {
     node.status
         .iter()
         .flat_map(|status| status.runtime_handlers.iter().flatten())
