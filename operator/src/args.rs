@@ -2,27 +2,28 @@
 //!
 //! The chart renders its values into the file (templates/_config.tpl); flags and environment carry what only the Pod knows.
 
+mod edge;
+mod election;
 mod file;
+mod values;
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
-use libp2p::Multiaddr;
 use serde::Deserialize;
 
-use self::file::{DnsFile, ExposureKind, File, LeaseFile, Libp2p, Limits, Span, Text, Three};
+pub use self::edge::ipv6_available;
+use self::{
+    edge::net_settings,
+    election::lease_settings,
+    file::{DnsFile, ExposureKind, File},
+    values::{at_least, cidrs, default_requests, most, positive, resources},
+};
 use crate::{
     announce,
-    capacity::{
-        self,
-        quantity::{Exact, Rounding},
-    },
-    client::REQUEST_DEADLINE,
+    capacity::{self, quantity::Exact},
     lease,
-    model::{
-        key::Publisher,
-        manifest::{Defaults, Resources},
-    },
+    model::{key::Publisher, manifest::Defaults},
     net::limits as net,
     pods,
     telemetry::logs,
@@ -284,104 +285,6 @@ impl Args {
     }
 }
 
-fn lease_settings(file: &LeaseFile, args: &Args, names: &Names) -> Result<lease::Settings, Error> {
-    let (duration, renew_deadline, retry_period) = (file.duration.0, file.renew_deadline.0, file.retry_period.0);
-    if retry_period.is_zero() {
-        return Err(bad("lease.retryPeriod", "must be at least 1s"));
-    }
-    if i32::try_from(duration.as_secs()).is_err() {
-        return Err(bad("lease.duration", "is too long"));
-    }
-    if renew_deadline.saturating_add(REQUEST_DEADLINE) >= duration {
-        return Err(bad(
-            "lease.renewDeadline",
-            format!(
-                "must be more than {REQUEST_DEADLINE:?} (the longest request) below lease.duration, or a write of a deposed \
-                 leader could land late"
-            ),
-        ));
-    }
-    if retry_period.saturating_mul(2) > renew_deadline {
-        return Err(bad("lease.retryPeriod", "must be at most half of lease.renewDeadline"));
-    }
-    Ok(lease::Settings {
-        namespace: args.pod_namespace.clone(),
-        name: names.lease.clone(),
-        identity: format!("{}_{}", args.pod_name, args.pod_uid),
-        duration,
-        renew_deadline,
-        retry_period,
-    })
-}
-
-fn net_settings(libp2p: &Libp2p, memory: u64) -> Result<net::Settings, Error> {
-    let Limits { connections, streams } = &libp2p.limits;
-    for (field, value) in [
-        ("libp2p.port", usize::from(libp2p.port)),
-        ("libp2p.limits.connections.total", connections.total as usize),
-        ("libp2p.limits.connections.perPeer", connections.per_peer as usize),
-        ("libp2p.limits.connections.perAddress", connections.per_address),
-        ("libp2p.limits.streams.total", streams.total),
-        ("libp2p.limits.streams.perConnection", streams.per_connection),
-        ("libp2p.limits.streams.perPeer", streams.per_peer),
-        ("libp2p.limits.streams.perAddress", streams.per_address),
-    ] {
-        if value == 0 {
-            return Err(bad(field, "must be at least 1"));
-        }
-    }
-    if streams.per_connection > net::PER_CONNECTION_MAX {
-        return Err(bad(
-            "libp2p.limits.streams.perConnection",
-            format!("must be at most {}", net::PER_CONNECTION_MAX),
-        ));
-    }
-    let defaults = net::Settings::default();
-    Ok(net::Settings {
-        listen: listen(libp2p.port),
-        streams: net::Streams {
-            per_connection: streams.per_connection,
-            per_peer: streams.per_peer,
-            per_address: streams.per_address,
-            total: streams.total,
-            ..defaults.streams
-        },
-        connections: net::Connections {
-            total: connections.total,
-            per_peer: connections.per_peer,
-            per_address: connections.per_address,
-            memory_bytes: usize::try_from(memory).unwrap_or(usize::MAX),
-            ..defaults.connections
-        },
-        ..defaults
-    })
-}
-
-/// TCP and QUIC, IPv4 and, where the machine has it, IPv6.
-fn listen(port: u16) -> Vec<Multiaddr> {
-    use libp2p::multiaddr::Protocol;
-    let mut addresses = Vec::new();
-    let mut both = |ip: Protocol<'static>| {
-        addresses.push(Multiaddr::empty().with(ip.clone()).with(Protocol::Tcp(port)));
-        addresses.push(
-            Multiaddr::empty()
-                .with(ip)
-                .with(Protocol::Udp(port))
-                .with(Protocol::QuicV1),
-        );
-    };
-    both(Protocol::Ip4(std::net::Ipv4Addr::UNSPECIFIED));
-    if ipv6_available() {
-        both(Protocol::Ip6(std::net::Ipv6Addr::UNSPECIFIED));
-    }
-    addresses
-}
-
-/// Kernels without IPv6 have no such sockets.
-pub fn ipv6_available() -> bool {
-    std::net::UdpSocket::bind((std::net::Ipv6Addr::LOCALHOST, 0)).is_ok()
-}
-
 fn dns_settings(file: DnsFile) -> Result<pods::Dns, Error> {
     if !file.addresses.is_empty() {
         return Ok(pods::Dns::Addresses(cidrs("dns.addresses", file.addresses)?));
@@ -395,236 +298,5 @@ fn dns_settings(file: DnsFile) -> Result<pods::Dns, Error> {
     })
 }
 
-fn cidrs(field: &'static str, list: Vec<String>) -> Result<Vec<String>, Error> {
-    for text in &list {
-        let bits = text.split_once('/').and_then(|(address, bits)| {
-            let most = if address.parse::<IpAddr>().ok()?.is_ipv4() {
-                32
-            } else {
-                128
-            };
-            bits.parse::<u8>().ok().filter(|bits| *bits <= most)
-        });
-        if bits.is_none() {
-            return Err(bad(field, format!("{text:?} is not a CIDR, such as 10.0.0.0/8")));
-        }
-    }
-    Ok(list)
-}
-
-fn positive(field: &'static str, span: Span) -> Result<Duration, Error> {
-    at_least(field, span, Duration::from_secs(1))
-}
-
-fn at_least(field: &'static str, span: Span, least: Duration) -> Result<Duration, Error> {
-    if span.0 < least {
-        return Err(bad(field, format!("must be at least {least:?}")));
-    }
-    Ok(span.0)
-}
-
-fn exact(field: &'static str, text: &Text) -> Result<Exact, Error> {
-    Exact::parse(&text.0).map_err(|error| bad(field, error))
-}
-
-/// What is kept free is rounded up.
-fn resources(field: &'static str, three: &Three<Text>) -> Result<Resources, Error> {
-    Ok(Resources {
-        cpu_millis: exact(field, &three.cpu)?.millis(Rounding::Up),
-        memory: exact(field, &three.memory)?.units(Rounding::Up),
-        ephemeral_storage: exact(field, &three.ephemeral_storage)?.units(Rounding::Up),
-    })
-}
-
-/// Within what a publisher could have asked for himself.
-fn default_requests(three: &Three<Text>) -> Result<Resources, Error> {
-    use apocryph_proto::limits::{CPU_MILLIS, EPHEMERAL_STORAGE, MEMORY};
-    let requests = resources("defaults.requests", three)?;
-    for (field, value, bounds) in [
-        ("defaults.requests.cpu", requests.cpu_millis, CPU_MILLIS),
-        ("defaults.requests.memory", requests.memory, MEMORY),
-        (
-            "defaults.requests.ephemeralStorage",
-            requests.ephemeral_storage,
-            EPHEMERAL_STORAGE,
-        ),
-    ] {
-        if !bounds.contains(&value) {
-            return Err(bad(
-                field,
-                format!("must be from {} to {}", bounds.start(), bounds.end()),
-            ));
-        }
-    }
-    Ok(requests)
-}
-
-fn most(field: &'static str, text: &Option<Text>, read: fn(Exact, Rounding) -> u64) -> Result<Option<u64>, Error> {
-    text.as_ref()
-        .map(|text| Ok(read(exact(field, text)?, Rounding::Down)))
-        .transpose()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn args() -> Args {
-        Args::parse_from([
-            "apocryph-provider",
-            "--config=config.yaml",
-            "--pod-name=apocryph-provider-0",
-            "--pod-uid=u1",
-            "--pod-namespace=apocryph-system",
-            "--node-name=node0",
-            "--memory-limit=1073741824",
-        ])
-    }
-
-    /// config.yaml out of a snapshot of the chart: what helm renders is what is read here.
-    fn chart(rendered: &str) -> String {
-        rendered
-            .split("\n---\n")
-            .filter_map(|document| serde_saphyr::from_str::<serde_json::Value>(document).ok())
-            .find_map(|object| object["data"]["config.yaml"].as_str().map(str::to_owned))
-            .unwrap()
-    }
-
-    fn defaults() -> String {
-        chart(include_str!(
-            "../../charts/apocryph-provider/tests/defaults.rendered.yaml"
-        ))
-    }
-
-    #[test]
-    fn the_charts_defaults_hold() {
-        let config = args().with_file(&defaults()).unwrap();
-        assert_eq!(config.lease.identity, "apocryph-provider-0_u1");
-        assert_eq!(config.capacity.max_pods, None);
-        assert_eq!(config.capacity.storage, None);
-        assert_eq!(config.pods.storage_class, None);
-        assert_eq!(config.pods.ended_ttl, Duration::from_secs(7 * 86400));
-        assert_eq!(config.net.connections.memory_bytes, 768 << 20);
-        // The chart's numbers are the program's own.
-        let defaults = net::Settings::default();
-        assert_eq!(config.net.streams, defaults.streams);
-        assert_eq!(
-            config.net.connections,
-            net::Connections {
-                memory_bytes: 768 << 20,
-                ..defaults.connections
-            }
-        );
-        assert_eq!(config.payment_address, None);
-    }
-
-    #[test]
-    fn everything_that_the_chart_can_set_arrives() {
-        let file = chart(include_str!(
-            "../../charts/apocryph-provider/tests/everything.rendered.yaml"
-        ));
-        let config = args().with_file(&file).unwrap();
-        insta::assert_debug_snapshot!((
-            &config.logs,
-            &config.lease,
-            config.cordoned,
-            &config.capacity,
-            &config.pods,
-            &config.defaults,
-            &config.net.streams,
-            &config.net.connections,
-            &config.announce,
-            &config.payment_address,
-            &config.walls.policies,
-        ));
-    }
-
-    #[test]
-    fn what_does_not_hold_is_refused_by_its_name() {
-        for (from, to, says) in [
-            ("cordon: false", "cordon: false\ncordons: 1", "cordons"),
-            ("cordon: false", "cordon: maybe", "cordon"),
-            (
-                "\"duration\":\"15s\"",
-                "\"duration\":\"14s\"",
-                "lease.renewDeadline: must be more than 4s",
-            ),
-            (
-                "\"retryPeriod\":\"2s\"",
-                "\"retryPeriod\":\"6s\"",
-                "lease.retryPeriod: must be at most half",
-            ),
-            ("\"endedTTL\":\"7d\"", "\"endedTTL\":\"7 days\"", "is not a time"),
-            (
-                "\"sweepAfter\":\"10m\"",
-                "\"sweepAfter\":\"1s\"",
-                "timings.sweepAfter: must be at least 10s",
-            ),
-            ("storageGiB: null", "storageGiB: 10", "storage.class: is empty"),
-            (
-                "\"cpu\":\"250m\"",
-                "\"cpu\":\"lots\"",
-                "capacity.reserve: \"lots\" is not a quantity",
-            ),
-            (
-                "\"memory\":\"128Mi\"",
-                "\"memory\":\"1Mi\"",
-                "defaults.requests.memory: must be from",
-            ),
-            (
-                "egress: {\"deny\":[]}",
-                "egress: {\"deny\":[\"10.0.0.0/33\"]}",
-                "egress.deny: \"10.0.0.0/33\"",
-            ),
-            (
-                "payment: {\"address\":\"\"}",
-                "payment: {\"address\":\"0x12\"}",
-                "payment.address: \"0x12\"",
-            ),
-            ("hash: ", "hash: x", "walls.hash"),
-            (
-                "perConnection: 16",
-                "perConnection: 1025",
-                "libp2p.limits.streams.perConnection: must be at most 1024",
-            ),
-            (
-                "\"addresses\":[],\"internal\"",
-                "\"addresses\":[\"provider.example\"],\"internal\"",
-                "libp2p",
-            ),
-        ] {
-            let file = defaults();
-            assert!(file.contains(from), "{from}");
-            let error = args().with_file(&file.replacen(from, to, 1)).unwrap_err().to_string();
-            assert!(error.contains(says), "{to}: {error}");
-        }
-        let mut nameless = args();
-        nameless.pod_name.clear();
-        assert!(
-            nameless
-                .with_file(&defaults())
-                .unwrap_err()
-                .to_string()
-                .contains("--pod-name")
-        );
-        let missing = Args {
-            config: "/nowhere/config.yaml".into(),
-            ..args()
-        };
-        assert!(
-            missing
-                .load()
-                .unwrap_err()
-                .to_string()
-                .contains("--config /nowhere/config.yaml")
-        );
-    }
-
-    #[test]
-    fn times_are_numbers_with_units() {
-        assert_eq!(file::span("1h30m"), Some(Duration::from_secs(5400)));
-        for bad in ["", "10", "m", "1.5h", "-1s", "1w", "99999999999999999999d", "9999999d"] {
-            assert_eq!(file::span(bad), None, "{bad}");
-        }
-    }
-}
+pub(crate) mod tests;

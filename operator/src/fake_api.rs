@@ -10,17 +10,21 @@ use serde_json::{Value, json};
 /// HTTP status and body.
 pub type Answer = (u16, Value);
 
-/// `answer` is given method, path and body.
-pub fn client(
+/// `answer` is given method, path and body; `None`: no answer, ever. Watches never tell anything.
+pub fn client<A: Into<Option<Answer>>>(
     namespace: &str,
-    answer: impl Fn(&Method, &str, &[u8]) -> Answer + Clone + Send + Sync + 'static,
+    answer: impl Fn(&Method, &str, &[u8]) -> A + Clone + Send + Sync + 'static,
 ) -> Client {
     let service = tower::service_fn(move |request: Request<Body>| {
         let answer = answer.clone();
         async move {
             let (parts, body) = request.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
-            let (code, answer) = answer(&parts.method, parts.uri.path(), &body);
+            let watches = parts.uri.query().is_some_and(|query| query.contains("watch="));
+            let answer = (!watches).then(|| answer(&parts.method, parts.uri.path(), &body).into());
+            let Some((code, answer)) = answer.flatten() else {
+                return std::future::pending().await;
+            };
             let body = Body::from(serde_json::to_vec(&answer).unwrap());
             Ok::<_, Infallible>(Response::builder().status(code).body(body).unwrap())
         }

@@ -408,6 +408,17 @@ mod tests {
         fn edit(&self, f: impl FnOnce(&mut State)) {
             f(&mut self.0.lock().unwrap());
         }
+
+        /// Somebody else writes himself in.
+        fn taken_by(&self, holder: &str) {
+            self.edit(|state| {
+                state.version += 1;
+                let version = state.version.to_string();
+                let lease = state.lease.as_mut().unwrap();
+                lease["spec"]["holderIdentity"] = json!(holder);
+                lease["metadata"]["resourceVersion"] = json!(version);
+            });
+        }
     }
 
     struct Contender {
@@ -517,13 +528,7 @@ mod tests {
         let server = Server::default();
         let mut one = Contender::start(&server, "one");
         one.leads().await;
-        server.edit(|state| {
-            state.version += 1;
-            let version = state.version.to_string();
-            let lease = state.lease.as_mut().unwrap();
-            lease["spec"]["holderIdentity"] = json!("thief");
-            lease["metadata"]["resourceVersion"] = json!(version);
-        });
+        server.taken_by("thief");
         let lost = one.task.await.unwrap().unwrap_err();
         assert!(matches!(&lost, Lost::Taken { holder } if holder == "thief"), "{lost}");
         assert_eq!(server.holder(), "thief");
@@ -577,13 +582,7 @@ mod tests {
         let server = Server::default();
         let mut one = Contender::start(&server, "one");
         one.leads().await;
-        server.edit(|state| {
-            state.version += 1;
-            let version = state.version.to_string();
-            let lease = state.lease.as_mut().unwrap();
-            lease["spec"]["holderIdentity"] = json!("two");
-            lease["metadata"]["resourceVersion"] = json!(version);
-        });
+        server.taken_by("two");
         one.stop.cancel();
         one.task.await.unwrap().unwrap();
         assert_eq!(server.holder(), "two");

@@ -20,17 +20,28 @@ struct Rule {
     because: &'static str,
 }
 
+/// Whatever reads or writes the cluster.
+const CLUSTER: &[&str] = &[
+    "kube",
+    "k8s_openapi",
+    "apocryph_crd",
+    "crate::pods",
+    "crate::watches",
+    "crate::capacity",
+];
+/// Whatever speaks to publishers.
+const WIRE: &[&str] = &[
+    "libp2p",
+    "prost",
+    "apocryph_proto::v0",
+    "crate::net",
+    "crate::protocols",
+];
+
 const RULES: &[Rule] = &[
     Rule {
         folder: "protocols",
-        forbidden: &[
-            "kube",
-            "k8s_openapi",
-            "apocryph_crd",
-            "crate::pods",
-            "crate::watches",
-            "crate::capacity",
-        ],
+        forbidden: CLUSTER,
         except: &[],
         because: "a protocol never touches the cluster",
     },
@@ -48,50 +59,25 @@ const RULES: &[Rule] = &[
     },
     Rule {
         folder: "admission",
-        forbidden: &[
-            "kube",
-            "k8s_openapi",
-            "apocryph_crd",
-            "crate::pods",
-            "crate::watches",
-            "crate::capacity",
-        ],
+        forbidden: CLUSTER,
         except: &[],
         because: "admission asks services, never the API",
     },
     Rule {
         folder: "admission",
-        forbidden: &[
-            "libp2p",
-            "prost",
-            "apocryph_proto::v0",
-            "crate::net",
-            "crate::protocols",
-        ],
+        forbidden: WIRE,
         except: &[],
         because: "admission knows no wire",
     },
     Rule {
         folder: "pods",
-        forbidden: &[
-            "libp2p",
-            "prost",
-            "apocryph_proto::v0",
-            "crate::net",
-            "crate::protocols",
-        ],
+        forbidden: WIRE,
         except: &[],
         because: "the controller never touches a stream",
     },
     Rule {
         folder: "capacity",
-        forbidden: &[
-            "libp2p",
-            "prost",
-            "apocryph_proto::v0",
-            "crate::net",
-            "crate::protocols",
-        ],
+        forbidden: WIRE,
         except: &[],
         because: "capacity knows no wire",
     },
@@ -126,14 +112,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         folder: "net",
-        forbidden: &[
-            "kube",
-            "k8s_openapi",
-            "apocryph_crd",
-            "crate::pods",
-            "crate::watches",
-            "crate::capacity",
-        ],
+        forbidden: CLUSTER,
         except: &[],
         because: "net moves bytes",
     },

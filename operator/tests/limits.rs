@@ -161,7 +161,7 @@ async fn a_window_filled_byte_by_byte_costs_its_own_connection_alone() {
         sent += 1;
     }
     assert!(sent < 20_000);
-    eventually("the connection has ended", || client.connections_closed() == 1).await;
+    client.until_closed(1).await;
 
     gate.send(true).unwrap();
     bystander.close().await.unwrap();

@@ -175,6 +175,34 @@ async fn one_stream_more_than_permits_and_refuser_does_not_end_a_quic_connection
 }
 
 #[tokio::test]
+async fn watched_pods_leave_streams_for_short_exchanges() {
+    let (held, gate) = Held::new();
+    gate.send(true).unwrap();
+    let (_status, statuses) = watch::channel("running");
+    let handlers: Vec<Arc<dyn Handler>> = vec![Arc::new(held), Arc::new(Watched { statuses })];
+    let mut settings = Settings::default();
+    settings.streams.total = 4;
+    let server = start(&[TCP], settings, handlers).await;
+    let client = Client::connected(&server.addresses[0]).await;
+    let mut watching = Vec::new();
+    for _ in 0..3 {
+        let mut stream = client.open(server.peer, Watched::PROTOCOL).await.unwrap();
+        stream.write_all(&framed(request())).await.unwrap();
+        assert_eq!(first_code(&mut stream).await.as_deref(), Some("running"));
+        watching.push(stream);
+    }
+    // One more is told how the pod stands, and no more.
+    let replies: Vec<PodReply> = client.call(server.peer, Watched::PROTOCOL, request()).await;
+    let codes: Vec<&str> = replies.iter().map(code).collect();
+    assert_eq!(
+        (codes, verdict(&replies).as_deref()),
+        (vec!["running", "busy"], Some("busy"))
+    );
+    let short: Vec<PodReply> = client.call(server.peer, Held::PROTOCOL, request()).await;
+    assert_eq!(verdict(&short).as_deref(), Some("running"));
+}
+
+#[tokio::test]
 async fn a_drain_gives_every_stream_its_last_word_and_takes_no_new_one() {
     let (held, gate) = Held::new();
     let (_status, statuses) = watch::channel("running");

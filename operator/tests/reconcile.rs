@@ -16,7 +16,7 @@ use apocryph_provider::{
         key::PodName,
         manifest::Demand,
         refusal::Refusal,
-        services::{Capacity, CapacityReport, Held, Hold, HoldEnd},
+        services::{Capacity, CapacityAnswer, CapacityReport, Held, Hold, HoldEnd},
     },
     pods::reconcile::{Error, Outcome, Wait},
 };
@@ -433,18 +433,40 @@ async fn kubectl_delete_orders_the_end_and_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_not_ours_survives_an_end() {
-    let mut world = World::new(settings());
-    let mut pod = pod();
-    pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(support::now()));
-    world.put_pod(&pod);
-    world.api.put(
-        &namespace_path(),
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name().namespace()}}),
-    );
-    world.look().await.unwrap();
-    assert!(world.pod().is_none());
-    assert!(world.api.get(&namespace_path()).unwrap()["metadata"]["deletionTimestamp"].is_null());
+async fn an_end_takes_the_namespace_of_its_own_life_and_no_other() {
+    let (own, other) = (name().to_string(), "z".repeat(26));
+    let marks = |pod: Option<&str>, life: Option<&str>| {
+        json!({"name": name().namespace(), "labels": pod.map(|pod| json!({"apocryph.network/pod": pod})),
+            "annotations": life.map(|life| json!({"apocryph.network/life": life}))})
+    };
+    for (built, metadata, taken) in [
+        (false, marks(None, None), false),
+        (false, marks(Some(&own), None), false),
+        (false, marks(None, Some("1")), false),
+        (false, marks(Some(&own), Some("2")), false),
+        (false, marks(Some(&own), Some("1")), true),
+        // Made for this life; its marks were taken off by hand.
+        (true, marks(None, None), true),
+        (true, marks(Some(&own), None), true),
+        (true, marks(Some(&own), Some("2")), false),
+        (true, marks(Some(&other), None), false),
+    ] {
+        let case = format!("{built} {metadata}");
+        let mut world = World::new(settings());
+        let mut pod = pod();
+        pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(support::now()));
+        if built {
+            pod.metadata.annotations = Some([("apocryph.network/built".to_owned(), "1".to_owned())].into());
+        }
+        world.put_pod(&pod);
+        world.api.put(
+            &namespace_path(),
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}),
+        );
+        world.look().await.unwrap();
+        let going = !world.api.get(&namespace_path()).unwrap()["metadata"]["deletionTimestamp"].is_null();
+        assert_eq!((going, world.pod().is_none()), (taken, !taken), "{case}");
+    }
 }
 
 #[tokio::test]
@@ -689,8 +711,11 @@ impl Capacity for Ends {
         CapacityReport::default()
     }
 
-    fn fits(&self, _: &Demand) -> Result<(), Refusal> {
-        Ok(())
+    fn answer(&self, _: &Demand) -> CapacityAnswer {
+        CapacityAnswer {
+            report: self.report(),
+            fits: Ok(()),
+        }
     }
 
     fn hold<'a>(&'a self, _: &'a PodName, _: &'a Demand) -> BoxFuture<'a, Result<Held, Refusal>> {

@@ -21,7 +21,7 @@ use apocryph_provider::pods::{
 };
 use k8s_openapi::api::{
     apps::v1::{Deployment, DeploymentStatus},
-    core::v1::{PersistentVolumeClaim, Pod},
+    core::v1::{Node, PersistentVolumeClaim, Pod},
 };
 use serde_json::{Value, json};
 use support::{apocryph_pod, now, set_now, settings};
@@ -37,10 +37,11 @@ containers:
 volumes: [{name: data, size: 1073741824}]
 ";
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Case {
     pods: Vec<Value>,
     claims: Vec<Value>,
+    nodes: Vec<Value>,
     deployment: Value,
     before: Option<ApocryphPodStatus>,
     was_ready: bool,
@@ -76,12 +77,17 @@ fn run(case: &Case) -> Judgement {
         .iter()
         .map(|claim| Arc::new(serde_json::from_value(claim.clone()).unwrap()))
         .collect();
+    let nodes: Vec<Arc<Node>> = case
+        .nodes
+        .iter()
+        .map(|node| Arc::new(serde_json::from_value(node.clone()).unwrap()))
+        .collect();
     judge(&Facts {
         pod: &pod,
         applied: &applied,
         pods: &pods,
         claims: &claims,
-        nodes: &[],
+        nodes: &nodes,
         exposure: &settings.exposure,
         before: case.before.as_ref(),
         was_ready: case.was_ready,
@@ -456,4 +462,30 @@ fn run_at(time: &str) -> Judgement {
     let judged = run(&Case::default());
     set_now(time);
     judged
+}
+
+#[test]
+fn a_node_without_user_namespaces_is_told_of_a_pod_that_needs_them() {
+    let node = |handlers: Value| json!({"metadata": {"name": "n1"}, "status": {"runtimeHandlers": handlers}});
+    let with = json!([{"name": "", "features": {"userNamespaces": true}}]);
+    let other = json!([{"name": "", "features": {"userNamespaces": false}}, {"name": "kata", "features": {"userNamespaces": true}}]);
+    for (host_users, class, handlers, code) in [
+        (json!(false), Value::Null, json!([]), "pod_refused"),
+        (json!(false), Value::Null, other.clone(), "pod_refused"),
+        (json!(false), json!("kata"), with.clone(), "pod_refused"),
+        (json!(false), json!("kata"), other, "scheduled"),
+        (json!(false), Value::Null, with, "scheduled"),
+        // Of level restricted: it runs there like anywhere.
+        (Value::Null, Value::Null, json!([]), "scheduled"),
+    ] {
+        let mut one = pod(json!({"phase": "Pending"}), Some("n1"));
+        one["spec"]["hostUsers"] = host_users;
+        one["spec"]["runtimeClassName"] = class;
+        let case = Case {
+            pods: vec![one],
+            nodes: vec![node(handlers)],
+            ..Case::default()
+        };
+        assert_eq!(run(&case).finding.code.as_str(), code, "{case:?}");
+    }
 }

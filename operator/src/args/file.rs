@@ -165,6 +165,7 @@ pub(super) struct ConnectionLimits {
     pub(super) total: u32,
     pub(super) per_peer: u32,
     pub(super) per_address: usize,
+    pub(super) per_network: usize,
 }
 
 #[derive(Deserialize)]
@@ -174,6 +175,7 @@ pub(super) struct StreamLimits {
     pub(super) per_connection: usize,
     pub(super) per_peer: usize,
     pub(super) per_address: usize,
+    pub(super) per_network: usize,
 }
 
 #[derive(Deserialize)]

@@ -18,8 +18,9 @@ use crate::model::{key::PodName, manifest::Demand, services::HoldEnd};
 pub const HOLDS_MAX: usize = 1024;
 /// Most requests that wait for the outcome of one hold.
 pub const WAITERS_MAX: usize = 16;
-/// A committed hold whose object was never seen ends: it was removed by force before the watch could show it.
-pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+/// A committed hold whose object the own watch has not shown by then is asked about: the watch is behind, or the object was
+/// removed by force before it could be shown. Longer than the API server works on any request.
+pub const ASKED_AFTER: Duration = Duration::from_secs(90);
 
 /// Lives and standings, as the own watch shows them.
 pub type Lives = HashMap<PodName, (i64, Standing)>;
@@ -29,6 +30,8 @@ pub type Lives = HashMap<PodName, (i64, Standing)>;
 pub struct Holds {
     entries: HashMap<PodName, Entry>,
     next: u64,
+    /// Grows when what is held changes.
+    version: u64,
 }
 
 #[derive(Debug)]
@@ -69,17 +72,37 @@ pub struct Full;
 
 impl Holds {
     /// Ends the committed holds whose objects are seen by now.
-    pub fn settle(&mut self, lives: &Lives, now: Instant) {
-        self.entries.retain(|name, entry| match entry.state {
-            State::Open => true,
-            State::Committed { since } => {
-                let forgotten = now.saturating_duration_since(since) >= FORGOTTEN_AFTER;
-                if forgotten {
-                    tracing::warn!(pod = %name, "a created ApocryphPod was never seen by the watch; its capacity is free again");
-                }
-                !entry.is_seen(lives.get(name)) && !forgotten
-            }
-        });
+    pub fn settle(&mut self, lives: &Lives) {
+        self.entries
+            .retain(|name, entry| entry.state == State::Open || !entry.is_seen(lives.get(name)));
+    }
+
+    /// Committed holds whose objects should have been seen long ago.
+    pub fn overdue(&self, now: Instant) -> Vec<(PodName, Id)> {
+        let is_overdue = |entry: &Entry| match entry.state {
+            State::Open => false,
+            State::Committed { since } => now.saturating_duration_since(since) >= ASKED_AFTER,
+        };
+        let overdue = self.entries.iter().filter(|(_, entry)| is_overdue(entry));
+        overdue.map(|(name, entry)| (name.clone(), Id(entry.id))).collect()
+    }
+
+    /// What a fresh read found under the name of a committed hold. What it was committed for is there: the watch will show it,
+    /// and until then it is held. It is not: the hold ends.
+    pub fn found(&mut self, name: &PodName, id: Id, there: Option<(i64, Standing)>) {
+        if let Occupied(entry) = self.entries.entry(name.clone())
+            && entry.get().id == id.0
+            && !entry.get().is_seen(there.as_ref())
+        {
+            tracing::warn!(pod = %name, "an ApocryphPod that was written is not there; its capacity is free again");
+            entry.remove();
+            self.version = self.version.wrapping_add(1);
+        }
+    }
+
+    /// Equal numbers: the same is held.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// What is held and not yet seen: an object that the watch shows counts by itself, also before its create returned.
@@ -114,6 +137,7 @@ impl Holds {
             Vacant(place) => {
                 let id = self.next;
                 self.next = self.next.wrapping_add(1);
+                self.version = self.version.wrapping_add(1);
                 let before = lives.get(name).map(|(life, _)| *life);
                 place.insert(Entry {
                     id,
@@ -140,6 +164,7 @@ impl Holds {
             HoldEnd::Released => {
                 // Dropping the sender wakes them.
                 self.entries.remove(name);
+                self.version = self.version.wrapping_add(1);
             }
         }
     }

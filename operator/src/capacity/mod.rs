@@ -5,6 +5,7 @@ pub mod holds;
 pub mod nodes;
 pub mod quantity;
 mod refusal;
+mod requests;
 mod tracker;
 
 use std::collections::BTreeMap;

@@ -6,13 +6,15 @@ use std::{
     time::Duration,
 };
 
+use apocryph_crd::ApocryphPod;
 use futures::future::BoxFuture;
-use tokio::time::Instant;
+use kube::{Api, Client};
+use tokio::time::{Instant, sleep};
 
 use super::{
     Settings,
     fit::{self, Bound, Bounds, Lack},
-    holds::{Holds, Taken},
+    holds::{ASKED_AFTER, Holds, Taken},
     nodes::{self, Seen, Usage},
     refusal,
 };
@@ -21,7 +23,7 @@ use crate::{
         key::PodName,
         manifest::{Demand, Resources},
         refusal::Refusal,
-        services::{Capacity, CapacityReport, Held, Hold, NodeShape},
+        services::{Capacity, CapacityAnswer, CapacityReport, Held, Hold, NodeShape},
     },
     watches::Watches,
 };
@@ -31,6 +33,9 @@ pub const SHAPES_MAX: usize = 32;
 /// How long a request for a name that was just decided waits before it is told to look again: the own watch usually shows
 /// the object in this time.
 const SHOWN_SOON: Duration = Duration::from_millis(100);
+/// How old an answer that promises nothing may be: everybody may ask, and so a burst of strangers costs one count of the
+/// whole cluster in this time. What is held counts at once.
+pub const ANSWER_AGE_MAX: Duration = Duration::from_millis(100);
 
 /// See [`Capacity`].
 pub struct Tracker {
@@ -38,7 +43,21 @@ pub struct Tracker {
     seen: Box<dyn Fn() -> Seen + Send + Sync>,
     synced: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Locked for as long as a decision takes, never across an await.
-    holds: Arc<Mutex<Holds>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    holds: Holds,
+    counted: Option<Counted>,
+}
+
+/// The newest count.
+struct Counted {
+    at: Instant,
+    /// Of the holds.
+    version: u64,
+    now: Arc<Now>,
 }
 
 /// Caches and holds put together.
@@ -72,13 +91,36 @@ impl Tracker {
             settings,
             seen,
             synced,
-            holds: Arc::default(),
+            state: Arc::default(),
         })
     }
 
-    fn now(&self, holds: &mut Holds) -> Now {
+    /// At most [`ANSWER_AGE_MAX`] old.
+    fn lately(&self) -> Arc<Now> {
+        let mut state = lock(&self.state);
+        let fresh =
+            |counted: &&Counted| counted.at.elapsed() < ANSWER_AGE_MAX && counted.version == state.holds.version();
+        match state.counted.as_ref().filter(fresh) {
+            Some(counted) => counted.now.clone(),
+            None => self.now(&mut state),
+        }
+    }
+
+    /// As the caches are now.
+    fn now(&self, state: &mut State) -> Arc<Now> {
+        let at = Instant::now();
+        let now = Arc::new(self.count(&mut state.holds));
+        state.counted = Some(Counted {
+            at,
+            version: state.holds.version(),
+            now: now.clone(),
+        });
+        now
+    }
+
+    fn count(&self, holds: &mut Holds) -> Now {
         let mut usage = nodes::usage(&(self.seen)(), &self.settings);
-        holds.settle(&usage.lives, Instant::now());
+        holds.settle(&usage.lives);
         let mut lacking = usage.lacking.clone();
         let mut taken = usage.taken;
         for (name, demand) in holds.unseen(&usage.lives) {
@@ -128,23 +170,54 @@ impl Tracker {
 
     /// The critical section: no I/O, no await.
     fn decide(&self, name: &PodName, demand: &Demand) -> Result<Decision, Refusal> {
-        let mut holds = lock(&self.holds);
+        let mut state = lock(&self.state);
         // Settles the holds as well: one whose object is seen no longer stands in the way.
-        let now = self.now(&mut holds);
-        if let Some(taken) = holds.taken(name) {
+        let now = self.now(&mut state);
+        if let Some(taken) = state.holds.taken(name) {
             return match taken {
                 Taken::Crowded => Err(refusal::too_many_waiters()),
                 Taken::Undecided(_) | Taken::Decided(_) => Ok(Decision::Wait(taken)),
             };
         }
         fit::fits(&now.nodes, &now.bounds, demand).map_err(refusal::blocked)?;
-        let id = holds
+        let id = state
+            .holds
             .enter(name, *demand, &now.usage.lives)
             .map_err(|_| refusal::too_many_holds())?;
-        let (holds, name) = (self.holds.clone(), name.clone());
+        let (state, name) = (self.state.clone(), name.clone());
         Ok(Decision::Hold(Hold::new(move |end| {
-            lock(&holds).end(&name, id, end, Instant::now())
+            lock(&state).holds.end(&name, id, end, Instant::now())
         })))
+    }
+
+    fn report_of(&self, now: &Now) -> CapacityReport {
+        CapacityReport {
+            free: fit::free(&now.nodes, &now.bounds),
+            storage: now.bounds.storage.left(),
+            shapes: shapes(&now.nodes),
+            images_may_run_as_root: !self.settings.force_restricted && now.usage.user_namespaces,
+        }
+    }
+
+    /// Ends, for ever, the committed holds whose objects are gone without the own watch having shown them. Only a fresh read
+    /// says so: a watch that is behind frees nothing.
+    pub async fn look_after_holds(&self, client: Client) {
+        let api = Api::<ApocryphPod>::all(client);
+        loop {
+            sleep(ASKED_AFTER).await;
+            let overdue = lock(&self.state).holds.overdue(Instant::now());
+            for (name, id) in overdue {
+                match api.get_opt(name.as_str()).await {
+                    Ok(there) => {
+                        let there = there.map(|pod| (pod.spec.life, nodes::standing(&pod)));
+                        lock(&self.state).holds.found(&name, id, there);
+                    }
+                    Err(error) => {
+                        tracing::warn!(pod = %name, %error, "could not ask for a pod that the watch does not show")
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -155,20 +228,17 @@ enum Decision {
 
 impl Capacity for Tracker {
     fn report(&self) -> CapacityReport {
-        let now = self.now(&mut lock(&self.holds));
-        let storage = now.bounds.storage.left();
-        CapacityReport {
-            free: fit::free(&now.nodes, &now.bounds),
-            storage,
-            shapes: shapes(&now.nodes),
-            images_may_run_as_root: !self.settings.force_restricted && now.usage.user_namespaces,
-        }
+        self.report_of(&self.lately())
     }
 
-    fn fits(&self, demand: &Demand) -> Result<(), Refusal> {
-        self.check_synced()?;
-        let now = self.now(&mut lock(&self.holds));
-        fit::fits(&now.nodes, &now.bounds, demand).map_err(refusal::blocked)
+    fn answer(&self, demand: &Demand) -> CapacityAnswer {
+        let now = self.lately();
+        CapacityAnswer {
+            report: self.report_of(&now),
+            fits: self
+                .check_synced()
+                .and_then(|()| fit::fits(&now.nodes, &now.bounds, demand).map_err(refusal::blocked)),
+        }
     }
 
     fn hold<'a>(&'a self, name: &'a PodName, demand: &'a Demand) -> BoxFuture<'a, Result<Held, Refusal>> {
@@ -179,7 +249,7 @@ impl Capacity for Tracker {
                 // An error says that the hold is over as well.
                 Decision::Wait(Taken::Undecided(mut outcome)) => drop(outcome.wait_for(|decided| *decided).await),
                 // Its receiver stays in this scope: it counts as a waiter.
-                Decision::Wait(_counted) => tokio::time::sleep(SHOWN_SOON).await,
+                Decision::Wait(_counted) => sleep(SHOWN_SOON).await,
             }
             Ok(Held::LookAgain)
         })
@@ -187,8 +257,8 @@ impl Capacity for Tracker {
 }
 
 /// A panic while it was locked leaves whole entries: every change is one insert or remove.
-fn lock(holds: &Mutex<Holds>) -> MutexGuard<'_, Holds> {
-    holds.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Nodes with the same room are one kind; full ones are none. Largest first.

@@ -41,14 +41,23 @@ pub enum Submitted {
 
 /// What is free (implemented by capacity).
 pub trait Capacity: Send + Sync {
+    /// Cheap to ask: may be a tenth of a second old.
     fn report(&self) -> CapacityReport;
 
-    /// Would it be admitted now? The refusal names the blocking resource. Changes nothing.
-    fn fits(&self, demand: &Demand) -> Result<(), Refusal>;
+    /// The report, and whether such a pod would be admitted: both of one instant. Changes nothing.
+    fn answer(&self, demand: &Demand) -> CapacityAnswer;
 
     /// One critical section: fits, then holds. One hold per name: a second caller waits for the first one's outcome and is
     /// then told to look again.
     fn hold<'a>(&'a self, name: &'a PodName, demand: &'a Demand) -> BoxFuture<'a, Result<Held, Refusal>>;
+}
+
+/// See [`Capacity::answer`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CapacityAnswer {
+    pub report: CapacityReport,
+    /// The refusal names the blocking resource.
+    pub fits: Result<(), Refusal>,
 }
 
 pub enum Held {

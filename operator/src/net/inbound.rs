@@ -1,6 +1,7 @@
-//! Inbound streams under limits. Each stream that is served carries permits of its connection, its peer, its address prefix and
-//! of all, and frees them when it is dropped; one over a limit goes to the refuser, which holds a bounded number; one that
-//! finds the refuser full is reset. Connections are counted per address prefix here, in all and per peer by libp2p's limits.
+//! Inbound streams under limits. Each stream that is served carries permits of its connection, its peer, its address prefix
+//! (with IPv6 two: /64 and /48) and of all, and frees them when it is dropped; one over a limit goes to the refuser, which holds
+//! a bounded number; one that finds the refuser full is reset. Streams that last take only a part of each limit.
+//! Connections are counted per address prefix here, in all and per peer by libp2p's limits.
 
 use std::{
     collections::HashMap,
@@ -30,12 +31,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    limits::{Connections, Settings, Streams},
+    limits::{Connections, Settings, Streams, lasting},
     prefix::Prefix,
     rates::Rates,
     slots::{Slot, Slots},
 };
-use crate::telemetry::metrics::Metrics;
+use crate::{protocols::session::Slot as StreamSlot, telemetry::metrics::Metrics};
 
 /// The limit that a stream or a connection is over: the label `limit` in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,8 +44,10 @@ pub enum Limit {
     Connection,
     Peer,
     Address,
+    /// Per IPv6 /48.
+    Network,
     Total,
-    /// Streams opened per second and address.
+    /// Streams opened per second and address (IPv6: /48).
     Rate,
     /// The process is going down.
     Draining,
@@ -58,6 +61,7 @@ impl Limit {
             Limit::Connection => "connection",
             Limit::Peer => "peer",
             Limit::Address => "address",
+            Limit::Network => "network",
             Limit::Total => "total",
             Limit::Rate => "rate",
             Limit::Draining => "draining",
@@ -71,6 +75,7 @@ impl Limit {
             Limit::Connection => "on this connection",
             Limit::Peer => "by this peer",
             Limit::Address => "from this address",
+            Limit::Network => "from this IPv6 network",
             Limit::Total => "in all",
             Limit::Rate => "too fast from this address",
             Limit::Draining => "this process is going down",
@@ -105,10 +110,28 @@ pub enum Arrival {
 
 /// A stream's share of every limit.
 pub struct Permit {
-    _connection: OwnedSemaphorePermit,
-    _peer: (OwnedSemaphorePermit, Arc<PeerSlot>),
-    _address: (OwnedSemaphorePermit, Arc<AddressSlot>),
-    _total: OwnedSemaphorePermit,
+    shares: Vec<Share>,
+    // Limits are remembered as long as somebody counts on them.
+    _peer: Arc<PeerSlot>,
+    _origin: Origin,
+}
+
+/// A stream's share of one limit.
+struct Share {
+    limit: Limit,
+    lasting: Arc<Semaphore>,
+    _held: OwnedSemaphorePermit,
+    lasts: Option<OwnedSemaphorePermit>,
+}
+
+impl StreamSlot for Permit {
+    fn last(&mut self) -> Result<(), &'static str> {
+        for share in &mut self.shares {
+            let lasts = share.lasting.clone().try_acquire_owned();
+            share.lasts = Some(lasts.map_err(|_| share.limit.explain())?);
+        }
+        Ok(())
+    }
 }
 
 /// A refused stream's share of the refuser.
@@ -121,13 +144,60 @@ type PeerSlot = Slot<PeerId, PeerLimits>;
 type AddressSlot = Slot<Prefix, AddressLimits>;
 
 struct PeerLimits {
-    streams: Arc<Semaphore>,
+    streams: Pool,
 }
 
 struct AddressLimits {
-    streams: Arc<Semaphore>,
+    streams: Pool,
     connections: Arc<Semaphore>,
     pending: Arc<Semaphore>,
+}
+
+/// One limit of streams.
+struct Pool {
+    all: Arc<Semaphore>,
+    /// Of them, those that last.
+    lasting: Arc<Semaphore>,
+}
+
+impl Pool {
+    fn new(streams: usize) -> Pool {
+        Pool {
+            all: Arc::new(Semaphore::new(streams)),
+            lasting: Arc::new(Semaphore::new(lasting(streams))),
+        }
+    }
+
+    fn take(&self, limit: Limit) -> Result<Share, Limit> {
+        let held = self.all.clone().try_acquire_owned().map_err(|_| limit)?;
+        Ok(Share {
+            limit,
+            lasting: self.lasting.clone(),
+            _held: held,
+            lasts: None,
+        })
+    }
+}
+
+/// What a remote address is counted by: its prefix and, with IPv6, the network around that.
+#[derive(Clone)]
+struct Origin(Vec<(Limit, Arc<AddressSlot>)>);
+
+impl Origin {
+    /// A permit of each; or the limit that is used up.
+    fn take(&self, of: impl Fn(&AddressLimits) -> &Arc<Semaphore>) -> Result<Vec<OwnedSemaphorePermit>, Limit> {
+        let take = |(limit, slot): &(Limit, Arc<AddressSlot>)| of(slot).clone().try_acquire_owned().map_err(|_| *limit);
+        self.0.iter().map(take).collect()
+    }
+
+    /// The limit of connections that is used up.
+    fn full(&self) -> Option<Limit> {
+        let full = self
+            .0
+            .iter()
+            .find(|(_, slot)| slot.connections.available_permits() == 0);
+        full.map(|(limit, _)| *limit)
+    }
 }
 
 /// What all connections share.
@@ -135,7 +205,7 @@ struct Shared {
     protocols: Arc<[StreamProtocol]>,
     streams: Streams,
     negotiation_deadline: Duration,
-    total: Arc<Semaphore>,
+    total: Pool,
     refuser: Arc<Semaphore>,
     rates: Rates<Prefix>,
     arrivals: mpsc::Sender<Arrival>,
@@ -149,7 +219,7 @@ pub struct Behaviour {
     peers: Slots<PeerId, PeerLimits>,
     addresses: Slots<Prefix, AddressLimits>,
     /// Handshakes that run; each leaves by being established or by a `ListenFailure`.
-    pending: HashMap<ConnectionId, (OwnedSemaphorePermit, Arc<AddressSlot>)>,
+    pending: HashMap<ConnectionId, (Vec<OwnedSemaphorePermit>, Origin)>,
 }
 
 /// How much is remembered of peers; cloning shares it.
@@ -160,7 +230,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Peers and address prefixes that are remembered now: those with a connection, a handshake or a stream.
+    /// Peers and address prefixes (an IPv6 address has two) that are remembered now: those with a connection, a handshake or a stream.
     pub fn remembered(&self) -> (usize, usize) {
         (self.peers.len(), self.addresses.len())
     }
@@ -185,7 +255,7 @@ impl Behaviour {
             protocols: protocols.into(),
             streams,
             negotiation_deadline: settings.negotiation_deadline,
-            total: Arc::new(Semaphore::new(streams.total)),
+            total: Pool::new(streams.total),
             refuser: Arc::new(Semaphore::new(streams.refuser)),
             rates: Rates::new(streams.burst, streams.per_second),
             arrivals,
@@ -209,12 +279,35 @@ impl Behaviour {
         }
     }
 
-    fn address(&self, prefix: Prefix) -> Arc<AddressSlot> {
-        self.addresses.get(prefix, || AddressLimits {
-            streams: Arc::new(Semaphore::new(self.shared.streams.per_address)),
-            connections: Arc::new(Semaphore::new(self.connections.per_address)),
-            pending: Arc::new(Semaphore::new(self.connections.pending_per_address)),
-        })
+    fn origin(&self, remote: &Multiaddr) -> Origin {
+        let (streams, connections) = (&self.shared.streams, &self.connections);
+        let slot = |prefix, streams, connections, pending| {
+            self.addresses.get(prefix, || AddressLimits {
+                streams: Pool::new(streams),
+                connections: Arc::new(Semaphore::new(connections)),
+                pending: Arc::new(Semaphore::new(pending)),
+            })
+        };
+        let address = Prefix::of(remote);
+        let mut slots = vec![(
+            Limit::Address,
+            slot(
+                address,
+                streams.per_address,
+                connections.per_address,
+                connections.pending_per_address,
+            ),
+        )];
+        slots.extend(address.network().map(|network| {
+            let limits = slot(
+                network,
+                streams.per_network,
+                connections.per_network,
+                connections.pending_per_network,
+            );
+            (Limit::Network, limits)
+        }));
+        Origin(slots)
     }
 
     fn deny(&self, limit: Limit) -> ConnectionDenied {
@@ -226,22 +319,23 @@ impl Behaviour {
         &self,
         peer: PeerId,
         remote: Multiaddr,
-        address: Arc<AddressSlot>,
-        connection: Option<OwnedSemaphorePermit>,
+        origin: Origin,
+        connection: Vec<OwnedSemaphorePermit>,
     ) -> Handler {
         let peer_slot = self.peers.get(peer, || PeerLimits {
-            streams: Arc::new(Semaphore::new(self.shared.streams.per_peer)),
+            streams: Pool::new(self.shared.streams.per_peer),
         });
         let gone = CancellationToken::new();
+        let prefix = Prefix::of(&remote);
         Handler {
             peer,
-            prefix: Prefix::of(&remote),
+            paced_by: prefix.network().unwrap_or(prefix),
             remote,
             shared: self.shared.clone(),
-            streams: Arc::new(Semaphore::new(self.shared.streams.per_connection)),
+            streams: Pool::new(self.shared.streams.per_connection),
             refuser: Arc::new(Semaphore::new(self.shared.streams.refuser_per_connection)),
             peer_slot,
-            address,
+            origin,
             _connection: connection,
             gone: gone.clone(),
             _gone: gone.drop_guard(),
@@ -262,14 +356,14 @@ impl NetworkBehaviour for Behaviour {
         if self.shared.drain.is_cancelled() {
             return Err(self.deny(Limit::Draining));
         }
-        let address = self.address(Prefix::of(remote));
-        if address.connections.available_permits() == 0 {
-            return Err(self.deny(Limit::Address));
+        let origin = self.origin(remote);
+        if let Some(limit) = origin.full() {
+            return Err(self.deny(limit));
         }
-        let Ok(permit) = address.pending.clone().try_acquire_owned() else {
+        let Ok(permits) = origin.take(|limits| &limits.pending) else {
             return Err(self.deny(Limit::Pending));
         };
-        self.pending.insert(connection, (permit, address));
+        self.pending.insert(connection, (permits, origin));
         Ok(())
     }
 
@@ -281,10 +375,10 @@ impl NetworkBehaviour for Behaviour {
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.pending.remove(&connection);
-        let address = self.address(Prefix::of(remote));
-        match address.connections.clone().try_acquire_owned() {
-            Ok(permit) => Ok(self.handler(peer, remote.clone(), address, Some(permit))),
-            Err(_) => Err(self.deny(Limit::Address)),
+        let origin = self.origin(remote);
+        match origin.take(|limits| &limits.connections) {
+            Ok(permits) => Ok(self.handler(peer, remote.clone(), origin, permits)),
+            Err(limit) => Err(self.deny(limit)),
         }
     }
 
@@ -296,8 +390,7 @@ impl NetworkBehaviour for Behaviour {
         _role: Endpoint,
         _port: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        let address = self.address(Prefix::of(remote));
-        Ok(self.handler(peer, remote.clone(), address, None))
+        Ok(self.handler(peer, remote.clone(), self.origin(remote), Vec::new()))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -318,14 +411,15 @@ impl NetworkBehaviour for Behaviour {
 /// One connection.
 pub struct Handler {
     peer: PeerId,
-    prefix: Prefix,
+    /// Whose rate of opening streams counts.
+    paced_by: Prefix,
     remote: Multiaddr,
     shared: Arc<Shared>,
-    streams: Arc<Semaphore>,
+    streams: Pool,
     refuser: Arc<Semaphore>,
     peer_slot: Arc<PeerSlot>,
-    address: Arc<AddressSlot>,
-    _connection: Option<OwnedSemaphorePermit>,
+    origin: Origin,
+    _connection: Vec<OwnedSemaphorePermit>,
     gone: CancellationToken,
     _gone: DropGuard,
 }
@@ -335,15 +429,20 @@ impl Handler {
         if self.shared.drain.is_cancelled() {
             return Err(Limit::Draining);
         }
-        let take = |permits: &Arc<Semaphore>, limit| permits.clone().try_acquire_owned().map_err(|_| limit);
-        let permit = Permit {
-            _connection: take(&self.streams, Limit::Connection)?,
-            _peer: (take(&self.peer_slot.streams, Limit::Peer)?, self.peer_slot.clone()),
-            _address: (take(&self.address.streams, Limit::Address)?, self.address.clone()),
-            _total: take(&self.shared.total, Limit::Total)?,
-        };
-        if self.shared.rates.take(self.prefix, Instant::now()) {
-            Ok(permit)
+        let mut shares = vec![
+            self.streams.take(Limit::Connection)?,
+            self.peer_slot.streams.take(Limit::Peer)?,
+        ];
+        for (limit, slot) in &self.origin.0 {
+            shares.push(slot.streams.take(*limit)?);
+        }
+        shares.push(self.shared.total.take(Limit::Total)?);
+        if self.shared.rates.take(self.paced_by, Instant::now()) {
+            Ok(Permit {
+                shares,
+                _peer: self.peer_slot.clone(),
+                _origin: self.origin.clone(),
+            })
         } else {
             Err(Limit::Rate)
         }
@@ -499,7 +598,7 @@ mod tests {
         let peer = PeerId::random();
         let connect = |address: &str| {
             let remote: Multiaddr = address.parse().unwrap();
-            behaviour.handler(peer, remote.clone(), behaviour.address(Prefix::of(&remote)), None)
+            behaviour.handler(peer, remote.clone(), behaviour.origin(&remote), Vec::new())
         };
         let first = connect("/ip4/203.0.113.1/tcp/1");
         let permit = first.permit().unwrap();
@@ -530,5 +629,67 @@ mod tests {
         assert!(knock(7).is_err());
         assert_eq!(behaviour.shared.metrics.denied("pending"), 1);
         assert_eq!(behaviour.shared.metrics.denied("address"), 1);
+    }
+
+    #[test]
+    fn an_ipv6_network_is_bounded_however_many_of_its_prefixes_come() {
+        let mut settings = Settings::default();
+        settings.connections.per_network = 3;
+        settings.streams.per_network = 2;
+        let (mut behaviour, _arrivals) = behaviour(&settings);
+        let handlers: Vec<Handler> = (0..3)
+            .map(|id| established(&mut behaviour, id, &format!("/ip6/2001:db8:0:{id}::1/tcp/1")).unwrap())
+            .collect();
+        assert!(established(&mut behaviour, 3, "/ip6/2001:db8:0:3::1/tcp/1").is_err());
+        assert_eq!(behaviour.shared.metrics.denied("network"), 1);
+        let neighbour = established(&mut behaviour, 4, "/ip6/2001:db8:1::1/tcp/1").unwrap();
+
+        let _permits: Vec<Permit> = handlers[..2].iter().map(|handler| handler.permit().unwrap()).collect();
+        assert_eq!(handlers[2].permit().err(), Some(Limit::Network));
+        assert!(neighbour.permit().is_ok());
+    }
+
+    #[test]
+    fn an_ipv6_network_opens_streams_no_faster_than_one_address() {
+        let mut settings = Settings::default();
+        (settings.streams.burst, settings.streams.per_second) = (2, 1);
+        let (mut behaviour, _arrivals) = behaviour(&settings);
+        let opened: Vec<Option<Limit>> = (0..3)
+            .map(|id| {
+                let handler = established(&mut behaviour, id, &format!("/ip6/2001:db8:0:{id}::1/tcp/1")).unwrap();
+                handler.permit().err()
+            })
+            .collect();
+        assert_eq!(opened, [None, None, Some(Limit::Rate)]);
+    }
+
+    #[test]
+    fn streams_that_last_leave_a_part_of_every_limit_to_short_ones() {
+        fn limited(change: impl FnOnce(&mut Streams)) -> Settings {
+            let mut settings = Settings::default();
+            change(&mut settings.streams);
+            settings
+        }
+        for (limit, settings) in [
+            (Limit::Connection, limited(|streams| streams.per_connection = 8)),
+            (Limit::Peer, limited(|streams| streams.per_peer = 8)),
+            (Limit::Address, limited(|streams| streams.per_address = 8)),
+            (Limit::Network, limited(|streams| streams.per_network = 8)),
+            (Limit::Total, limited(|streams| streams.total = 8)),
+        ] {
+            let (mut behaviour, _arrivals) = behaviour(&settings);
+            let handler = established(&mut behaviour, 1, "/ip6/2001:db8::1/tcp/1").unwrap();
+            let mut watched: Vec<Permit> = (0..6).map(|_| handler.permit().unwrap()).collect();
+            for permit in &mut watched {
+                assert_eq!(permit.last(), Ok(()), "{limit:?}");
+            }
+            let mut short = handler.permit().unwrap();
+            assert_eq!(short.last(), Err(limit.explain()));
+            let _second = handler.permit().unwrap();
+            assert_eq!(handler.permit().err(), Some(limit));
+            // Who stops watching makes room for another, who need not come anew.
+            watched.pop();
+            assert_eq!(short.last(), Ok(()), "{limit:?}");
+        }
     }
 }

@@ -19,6 +19,8 @@ pub const QUIC_CONNECTION_WINDOW: u32 = 4 << 20;
 const OWN_STREAMS: usize = 6;
 /// Most that `Streams::per_connection` may be: yamux itself ends a program whose windows of one connection exceed 1 GiB.
 pub const PER_CONNECTION_MAX: usize = 1024;
+/// Of each limit of streams, the part that short exchanges find free however many pods are watched: a quarter, rounded down.
+const KEPT_FOR_SHORT: usize = 4;
 /// Connections are closed one after the other at shutdown, all within.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -50,13 +52,15 @@ pub struct Streams {
     pub per_peer: usize,
     /// Per address prefix: an IPv4 address, or the /64 of an IPv6 address. Peer ids cost nothing, addresses do.
     pub per_address: usize,
+    /// Per IPv6 /48.
+    pub per_network: usize,
     pub total: usize,
     /// Streams over a limit that are being answered `busy`; past it they are reset.
     pub refuser: usize,
     /// Of those, on one connection: no connection takes the refuser from the others.
     pub refuser_per_connection: usize,
-    /// Streams that one address prefix may open at once after a pause, and then per second. Each costs a signature check and
-    /// may cost a read of the Kubernetes API.
+    /// Streams that one IPv4 address or IPv6 /48 may open at once after a pause, and then per second. Each costs a signature
+    /// check and may cost a read of the Kubernetes API.
     pub burst: u32,
     pub per_second: u32,
     /// Streams of one connection that are agreeing on their protocol; more wait.
@@ -70,8 +74,12 @@ pub struct Connections {
     pub per_peer: u32,
     /// Established and pending, per address prefix.
     pub per_address: usize,
+    /// The same per IPv6 /48.
+    pub per_network: usize,
     /// In the handshake, per address prefix.
     pub pending_per_address: usize,
+    /// In the handshake, per IPv6 /48.
+    pub pending_per_network: usize,
     /// In the handshake, in all.
     pub pending: u32,
     /// Resident memory of the process, in bytes, above which no connection is accepted. Below the container's limit.
@@ -98,6 +106,7 @@ impl Default for Streams {
             per_connection: 16,
             per_peer: 16,
             per_address: 64,
+            per_network: 128,
             total: 512,
             refuser: 64,
             refuser_per_connection: 12,
@@ -114,11 +123,18 @@ impl Default for Connections {
             total: 512,
             per_peer: 4,
             per_address: 8,
+            per_network: 64,
             pending_per_address: 16,
+            pending_per_network: 32,
             pending: 128,
             memory_bytes: 384 << 20,
         }
     }
+}
+
+/// Of so many streams, those that may last (watched pods). The rest is for exchanges that end by themselves.
+pub const fn lasting(streams: usize) -> usize {
+    streams - streams / KEPT_FOR_SHORT
 }
 
 impl Streams {

@@ -22,7 +22,7 @@ use super::{
     api::{Failed, ask, found},
     apply::is_built,
     gather::fresh_namespace,
-    objects::{WORKLOAD, meta},
+    objects::{WORKLOAD, meta, namespace},
     reconcile::{Context, Error, Looked, Outcome, RESYNC, patch_object, set_finalizers},
     report::put_status,
     status::{self, Finding, Judgement, condition_of, of_this_life, tell},
@@ -71,18 +71,16 @@ pub async fn finalize(context: &Context, object: Arc<ApocryphPod>) -> Result<Loo
             say(context, object, Code::Ending, false, &message).await?;
             Ok(Looked::new(Outcome::Waiting, HANGING))
         }
-        // None, or one that we never made.
+        // None, or one that was not made for this life: it has to be looked at and deleted by hand.
         _ => conclude(context, object).await,
     }
 }
 
-fn is_ours(object: &ApocryphPod, namespace: &Namespace) -> bool {
-    let labelled = namespace
-        .metadata
-        .labels
-        .as_ref()
-        .and_then(|labels| labels.get(meta::POD));
-    is_built(object) || labelled.is_some_and(|pod| *pod == object.name_any())
+/// Was the namespace made for this life? By its marks; one that the object says was made may have lost them by hand, but does
+/// not bear those of another.
+fn is_ours(object: &ApocryphPod, there: &Namespace) -> bool {
+    let (pod, life) = (object.name_any(), object.spec.life);
+    namespace::is_of(there, &pod, life) || (is_built(object) && !namespace::is_of_another(there, &pod, life))
 }
 
 async fn take_down(context: &Context, name: &PodName, namespace: &Namespace) -> Result<(), Error> {

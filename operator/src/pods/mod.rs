@@ -1,5 +1,6 @@
 //! The one place that reads and writes pods in the API.
 
+mod admit;
 pub mod api;
 pub mod apply;
 pub mod commit;

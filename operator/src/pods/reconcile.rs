@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use apocryph_crd::{ApocryphPod, FINALIZER, condition};
+use apocryph_crd::{ApocryphPod, FINALIZER};
 use apocryph_proto::outcome::Code;
 use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::Namespace},
@@ -12,7 +12,9 @@ use k8s_openapi::{
 use kube::{Api, Client, ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{
-    Clock, Settings, annotation,
+    Clock, Settings,
+    admit::{Admission, admit, write_admitted},
+    annotation,
     api::{Failed, merge},
     apply::{self, Hands, Stop, annotate, apply, is_built, was_ready},
     deadline::{give_up, or_overdue, overdue},
@@ -20,16 +22,13 @@ use super::{
     gather::{fresh_namespace, gather, nodes_of},
     objects::{self, Decided, Level, PullPolicy, namespace},
     owned::Owned,
-    report::{put_status, write_status},
-    status::{self, Facts, Finding, Judgement, judge, of_this_life, tell},
+    report::write_status,
+    status::{Facts, Finding, Judgement, judge, of_this_life},
     validate::{Invalid, ValidatedPod, validate},
     written::Written,
 };
 use crate::{
-    model::{
-        pod::EndedBy,
-        services::{Capacity, Held},
-    },
+    model::{pod::EndedBy, services::Capacity},
     telemetry::events::Events,
     watches::Watches,
 };
@@ -40,8 +39,8 @@ pub const RESYNC: Duration = Duration::from_secs(600);
 pub(super) const SOON: Duration = Duration::from_millis(200);
 /// Rights of a fresh RoleBinding.
 const RIGHTS_RETRY: Duration = Duration::from_millis(500);
-/// An own pod that does not fit asks again.
-const ADMISSION_RETRY: Duration = Duration::from_secs(30);
+/// What the admin may have mended meanwhile is looked for again.
+const MENDED_RETRY: Duration = Duration::from_secs(30);
 
 /// What a look works with.
 pub struct Context {
@@ -309,65 +308,6 @@ pub(super) async fn patch_object(
     Ok(answer)
 }
 
-enum Admission {
-    Admitted(Arc<ApocryphPod>),
-    NotYet(Looked),
-}
-
-/// What admission asked of a publisher's pod is asked here of an admin's own: capacity. Its name has been checked.
-async fn admit(context: &Context, object: Arc<ApocryphPod>, pod: &ValidatedPod) -> Result<Admission, Error> {
-    let told = of_this_life(&object).and_then(|status| status::condition_of(status, condition::ADMITTED));
-    // What runs was admitted, even if the status got lost.
-    if pod.tag.is_some() || is_built(&object) || told.is_some_and(|admitted| admitted.status == "True") {
-        return Ok(Admission::Admitted(object));
-    }
-    match context.capacity.hold(&pod.name, &pod.demand()).await {
-        Ok(Held::Hold(hold)) => {
-            let said = (
-                true,
-                Code::Accepted,
-                "Name and capacity are as admission would have asked.",
-            );
-            let first = write_admitted(context, object.clone(), status::preparing(), said).await;
-            let unknown = matches!(&first, Err(Error::Api(failed)) if failed.is_unknown());
-            let told = if unknown {
-                // Once more, as long as the room is ours: it says the same.
-                write_admitted(context, object, status::preparing(), said).await
-            } else {
-                first
-            };
-            // Where it may have been written the room is taken: the hold stays until the watch shows it, or is forgotten.
-            if told.is_ok() || unknown {
-                hold.commit();
-            }
-            Ok(Admission::Admitted(told?))
-        }
-        Ok(Held::LookAgain) => Ok(Admission::NotYet(Looked::new(Outcome::Waiting, SOON))),
-        Err(refusal) => {
-            let said = (false, refusal.code, refusal.message.as_str());
-            let finding = Finding::new(refusal.code, refusal.message.clone(), refusal.remedy.clone());
-            write_admitted(context, object, finding, said).await?;
-            Ok(Admission::NotYet(Looked::new(Outcome::Waiting, ADMISSION_RETRY)))
-        }
-    }
-}
-
-async fn write_admitted(
-    context: &Context,
-    object: Arc<ApocryphPod>,
-    finding: Finding,
-    (admitted, code, message): (bool, Code, &str),
-) -> Result<Arc<ApocryphPod>, Error> {
-    let now = (context.clock)();
-    let mut status = tell(&object, &Judgement::only(finding), now);
-    let at = status::At {
-        generation: object.metadata.generation,
-        now,
-    };
-    status::set(&mut status.conditions, condition::ADMITTED, admitted, code, message, at);
-    put_status(context, object, status).await
-}
-
 enum Ground {
     /// Ours, or not yet there.
     Free(Option<Arc<Namespace>>),
@@ -469,7 +409,7 @@ async fn stopped(
         // Bounded by itself: when the grace is over it fails.
         Stop::WaitingForRights => return Ok(Looked::new(Outcome::Waiting, RIGHTS_RETRY)),
         Stop::VolumeLost(_) | Stop::StorageWithdrawn(_) | Stop::SecretMissing(_) => {
-            Ok(Looked::new(Outcome::Waiting, ADMISSION_RETRY))
+            Ok(Looked::new(Outcome::Waiting, MENDED_RETRY))
         }
         Stop::Contested { .. } | Stop::Failed(_) => Err(failure(stop)),
     };

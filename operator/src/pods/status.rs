@@ -126,7 +126,7 @@ pub fn judge(facts: &Facts<'_>) -> Judgement {
         worst(
             active
                 .iter()
-                .map(|one| cause::of_pod(one, claims, before, now, &mut recheck)),
+                .map(|one| cause::of_pod(one, claims, nodes, before, now, &mut recheck)),
         )
     };
     // The caches of Deployments and of Pods do not move together.

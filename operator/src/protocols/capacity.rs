@@ -15,7 +15,7 @@ use crate::model::{
     key::Publisher,
     manifest::{Defaults, Demand},
     refusal::Refusal,
-    services::{Capacity, Door, Prices},
+    services::{Capacity, CapacityAnswer, Door, Prices},
 };
 
 /// The one answer about capacity, for this protocol and for attest.
@@ -33,10 +33,10 @@ pub struct Offering {
 impl Offering {
     /// What holds now, for a pod of this demand.
     pub fn response(&self, wanted: &Demand) -> CapacityResponse {
-        let fits = self.capacity.fits(wanted);
+        let CapacityAnswer { report, fits } = self.capacity.answer(wanted);
         let accepting = self.door.accepting();
         convert::capacity(
-            &self.capacity.report(),
+            &report,
             convert::Terms {
                 tables: self
                     .prices

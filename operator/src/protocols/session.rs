@@ -3,7 +3,15 @@
 //! A stream that closes is never by itself a success or a refusal, so every exchange ends by a final message, by the peer's
 //! leaving, or by its not reading. [`Ended`] is made here alone: an [`Exchange`] cannot return without having ended its session.
 
-use std::{convert::Infallible, future::Future, io, marker::PhantomData, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Future, ready},
+    io,
+    marker::PhantomData,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use apocryph_proto::{
     codec::{self, Codec},
@@ -27,7 +35,7 @@ use crate::{
 
 /// Bytes read from a stream at once.
 const READ_CHUNK: usize = 8 << 10;
-/// Told to peers whose request found the byte budget used up, in seconds.
+/// Told to peers whose request found the byte budget, or the share of streams that last, used up; in seconds.
 const BUSY_RETRY_AFTER: u32 = 5;
 /// Told to peers of a process that goes down, in seconds: about how long another needs to take over.
 const SHUTTING_DOWN_RETRY_AFTER: u32 = 5;
@@ -189,6 +197,22 @@ pub enum Step<M> {
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
+/// What a stream holds of the limits at the edge; dropping it gives it back.
+pub trait Slot: Send + Sync {
+    /// The stream is about to last, for days maybe.
+    ///
+    /// # Errors
+    /// Whose share of such streams is used up, in words for the peer. The stream keeps what it had.
+    fn last(&mut self) -> Result<(), &'static str>;
+}
+
+/// Nothing limits it.
+impl Slot for () {
+    fn last(&mut self) -> Result<(), &'static str> {
+        Ok(())
+    }
+}
+
 /// An open stream on which one request is answered.
 pub struct Session<R: Replies> {
     /// Gone once the session has ended.
@@ -206,8 +230,7 @@ pub struct Session<R: Replies> {
     bytes: Option<OwnedSemaphorePermit>,
     ended: bool,
     _active: ActiveSession,
-    /// The stream's permits.
-    _slot: Box<dyn Send + Sync>,
+    slot: Box<dyn Slot>,
     replies: PhantomData<fn() -> R>,
 }
 
@@ -219,7 +242,7 @@ impl<R: Replies> Session<R> {
         caller: Caller,
         environment: Environment,
         gone: CancellationToken,
-        slot: impl Send + Sync + 'static,
+        slot: impl Slot + 'static,
     ) -> Session<R> {
         Session {
             io: Some(Box::new(io)),
@@ -232,7 +255,7 @@ impl<R: Replies> Session<R> {
             bytes: None,
             ended: false,
             _active: environment.metrics.session(protocol),
-            _slot: Box::new(slot),
+            slot: Box::new(slot),
             environment,
             replies: PhantomData,
         }
@@ -372,7 +395,8 @@ impl<R: Replies> Session<R> {
 
     /// Sends what `source` yields as `render` puts it, repeats the newest after each heartbeat without a change, and ends
     /// with the first `Step::Last`. `render` is asked anew for each message, so that a repeated one carries the time of its
-    /// sending. A drain ends it with `shutting_down`.
+    /// sending. A drain ends it with `shutting_down`; where the share of streams that last is used up, `busy` follows what can
+    /// be told at once.
     ///
     /// When the source ends first, the session comes back with the newest item: the final message is the caller's.
     pub async fn stream<T: Send>(
@@ -385,6 +409,7 @@ impl<R: Replies> Session<R> {
         let drain = self.environment.drain.clone();
         let gone = self.gone.clone();
         let heartbeat = self.environment.settings.heartbeat;
+        let full = self.slot.last().err();
         let mut source = pin!(source);
         let mut repeat = pin!(sleep(heartbeat));
         let mut newest = None;
@@ -397,6 +422,9 @@ impl<R: Replies> Session<R> {
                     Some(item) => newest = Some(item),
                     None => return Ok((self, newest)),
                 },
+                () = ready(()), if full.is_some() => {
+                    return Err(self.say_no(too_many_that_last(full.unwrap_or_default())).await);
+                }
                 // A reset is seen at once where the transport tells it; a half-close is a peer that only listens.
                 read = more(&mut self.io), if !self.read_no_more => match read {
                     Ok(_) => {
@@ -493,6 +521,15 @@ fn malformed(why: impl Into<String>) -> Unread {
         Refusal::new(Code::Malformed, why)
             .remedy("send one protobuf message with its length before it, as an unsigned varint"),
     )
+}
+
+fn too_many_that_last(whose: &str) -> Refusal {
+    Refusal::new(
+        Code::Busy,
+        format!("too many pods are being watched ({whose}): this stream ends, what was ordered on it stands"),
+    )
+    .remedy("watch the pod later, on fewer streams")
+    .retry_after(BUSY_RETRY_AFTER)
 }
 
 /// The answer of a process that goes down.

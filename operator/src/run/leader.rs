@@ -181,6 +181,10 @@ async fn start(
         work.clone(),
     ));
     parts.forever("the walls", watchman.run());
+    parts.forever("the holds", {
+        let (capacity, client) = (capacity.clone(), client.clone());
+        async move { capacity.look_after_holds(client).await }
+    });
     parts.forever("the prices", {
         let (client, namespace, name) = (
             client.clone(),
@@ -410,5 +414,71 @@ impl pricing::watch::Report for PricingEvents {
             }
             Applied::Unchanged => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use prometheus_client::registry::Registry;
+    use serde_json::json;
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::{
+        args::tests::default_config, fake_api, identity_store::IdentityStore, net::identity::Identity,
+        pods::Metrics as PodsMetrics, ready::Gates,
+    };
+
+    /// Ends a test that hangs.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Leads with an API server that falls silent at the first request of which `silent` holds, and is then told to stop.
+    async fn stopped_when(silent: fn(&Method, &str) -> bool) -> Result<Drained, Failure> {
+        let stop = CancellationToken::new();
+        let order = stop.clone();
+        let client = fake_api::client("apocryph", move |method, path, _| {
+            if silent(method, path) {
+                order.cancel();
+            }
+            // From then on nothing is answered.
+            (!order.is_cancelled()).then(|| {
+                (
+                    200,
+                    json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}),
+                )
+            })
+        });
+        let mut registry = Registry::default();
+        let mut config = default_config();
+        config.net.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+        let process = Process {
+            config,
+            gates: Gates::default(),
+            metrics: Metrics::register(&mut registry),
+            pods_metrics: PodsMetrics::register(&mut registry),
+            stop,
+        };
+        let keys = Keys {
+            identity: Identity::generate(),
+            tag_key: Zeroizing::new([7; 32]),
+        };
+        let standby = Standby::ready(keys, IdentityStore::new(client.clone(), "apocryph", "identity", "peer"));
+        let libp2p_metrics = libp2p::metrics::Metrics::new(&mut registry);
+        timeout(PATIENCE, run(&process, standby, client, libp2p_metrics))
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_stop_is_carried_out_while_the_caches_wait_for_the_api_server() {
+        let listing = |_: &Method, path: &str| path.ends_with("/nodes");
+        assert_eq!(stopped_when(listing).await.unwrap(), Drained::Clean);
+    }
+
+    #[tokio::test]
+    async fn a_stop_is_carried_out_while_the_label_waits_for_the_api_server() {
+        let labelling = |method: &Method, path: &str| method == Method::PATCH && path.contains("/pods/");
+        assert_eq!(stopped_when(labelling).await.unwrap(), Drained::Clean);
     }
 }

@@ -26,6 +26,17 @@ pub struct Standby {
 }
 
 impl Standby {
+    /// One that has done its part.
+    #[cfg(test)]
+    pub fn ready(keys: Keys, store: IdentityStore) -> Standby {
+        Standby {
+            keys,
+            store,
+            watching: tokio::spawn(std::future::pending()),
+            stop_watching: CancellationToken::new(),
+        }
+    }
+
     /// When a cache has ended by itself; never otherwise.
     pub async fn ended(&mut self) -> Failure {
         let reason = match (&mut self.watching).await {

@@ -12,7 +12,7 @@ use apocryph_provider::{
         key::PodName,
         manifest::Demand,
         refusal::Refusal,
-        services::{Capacity, CapacityReport, Held, Hold},
+        services::{Capacity, CapacityAnswer, CapacityReport, Held, Hold},
     },
     pods::{
         Dns, Exposure, ExposureKind, Settings,
@@ -116,8 +116,11 @@ impl Capacity for FakeCapacity {
         }
     }
 
-    fn fits(&self, _: &Demand) -> Result<(), Refusal> {
-        Ok(())
+    fn answer(&self, _: &Demand) -> CapacityAnswer {
+        CapacityAnswer {
+            report: self.report(),
+            fits: Ok(()),
+        }
     }
 
     fn hold<'a>(&'a self, _: &'a PodName, _: &'a Demand) -> BoxFuture<'a, Result<Held, Refusal>> {

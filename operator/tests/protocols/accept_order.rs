@@ -1,8 +1,11 @@
 //! The order of DESIGN 4 with all its answers: who is asked, in which order, and what is given back.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use apocryph_proto::{outcome::Code, v0::provision_pod::ProvisionPodRequest};
+use apocryph_proto::{
+    outcome::Code,
+    v0::provision_pod::{PodStatus, ProvisionPodRequest},
+};
 use apocryph_provider::{
     admission,
     model::{
@@ -27,13 +30,23 @@ fn after(life: u64) -> ProvisionPodRequest {
     }
 }
 
+/// The final `accepted`.
+async fn accepted(world: &Arc<World>, request: ProvisionPodRequest) -> PodStatus {
+    open(provision_pod(world), signed_provision(&request))
+        .await
+        .last_status()
+        .await
+}
+
+/// The request as admission gets it.
+fn parsed() -> admission::Request {
+    convert::provision(after(0), publisher().key(), Offer::Free, "0123").unwrap()
+}
+
 #[tokio::test]
 async fn a_new_pod_goes_the_whole_way_in_order() {
     let world = World::new();
-    let status = open(provision_pod(&world), signed_provision(&after(0)))
-        .await
-        .last_status()
-        .await;
+    let status = accepted(&world, after(0)).await;
     assert_eq!(
         (status.code.as_str(), status.life, status.generation),
         ("accepted", 1, 1)
@@ -47,10 +60,7 @@ async fn a_new_pod_goes_the_whole_way_in_order() {
 #[tokio::test]
 async fn accepted_tells_the_manifest_with_its_defaults_and_without_its_secrets() {
     let world = World::new();
-    let status = open(provision_pod(&world), signed_provision(&after(0)))
-        .await
-        .last_status()
-        .await;
+    let status = accepted(&world, after(0)).await;
     let admitted = status.admitted.expect("the manifest");
     insta::assert_debug_snapshot!(admitted);
     assert_eq!(admitted.containers[0].env["TOKEN"], "");
@@ -64,10 +74,7 @@ async fn accepted_tells_the_manifest_with_its_defaults_and_without_its_secrets()
 #[tokio::test]
 async fn a_pod_without_an_object_continues_the_life_that_its_request_names() {
     let world = World::new();
-    let status = open(provision_pod(&world), signed_provision(&after(6)))
-        .await
-        .last_status()
-        .await;
+    let status = accepted(&world, after(6)).await;
     assert_eq!(status.life, 7);
 }
 
@@ -75,10 +82,7 @@ async fn a_pod_without_an_object_continues_the_life_that_its_request_names() {
 async fn the_same_request_attaches_and_asks_neither_door_nor_payment_nor_capacity() {
     let world = World::with_record(record(1, LifeState::Alive));
     *world.door.lock().unwrap() = Err(Refusal::new(Code::WallsMissing, "no walls"));
-    let status = open(provision_pod(&world), signed_provision(&after(0)))
-        .await
-        .last_status()
-        .await;
+    let status = accepted(&world, after(0)).await;
     assert_eq!(
         (status.code.as_str(), status.life, status.generation),
         ("accepted", 1, 4)
@@ -133,10 +137,7 @@ async fn the_right_after_life_starts_anew_with_other_content_too() {
         ..record(3, LifeState::Ended(end()))
     };
     let world = World::with_record(ended);
-    let status = open(provision_pod(&world), signed_provision(&after(3)))
-        .await
-        .last_status()
-        .await;
+    let status = accepted(&world, after(3)).await;
     assert_eq!(status.life, 4);
     assert_eq!(world.calls(), WHOLE);
     let record = world.record.lock().unwrap().clone().unwrap().unwrap();
@@ -198,10 +199,7 @@ async fn no_room_names_the_resource_and_writes_nothing() {
 async fn who_waited_for_another_request_looks_again_and_pays_the_question_once() {
     let world = World::new();
     world.holds.lock().unwrap().push_back(HoldAnswer::LookAgain);
-    let status = open(provision_pod(&world), signed_provision(&after(0)))
-        .await
-        .last_status()
-        .await;
+    let status = accepted(&world, after(0)).await;
     assert_eq!(status.code, "accepted");
     assert_eq!(
         world.calls(),
@@ -293,10 +291,8 @@ async fn a_stream_that_dies_during_the_writes_leaves_them_to_run_to_their_end() 
         .unwrap()
         .push_back(SubmitAnswer::After(go_on.clone()));
     let admission = admission(&world);
-    let key = publisher().key();
-    let request = convert::provision(after(0), key, Offer::Free, "0123").unwrap();
     {
-        let provision = admission.provision(request);
+        let provision = admission.provision(parsed());
         tokio::pin!(provision);
         while !world.calls().contains(&"submit") {
             assert!(futures::poll!(&mut provision).is_pending());
@@ -321,10 +317,7 @@ async fn writes_under_way_are_bounded_and_the_one_too_many_gives_its_hold_back()
         .unwrap()
         .extend((0..admission::COMMITS_MAX).map(|_| SubmitAnswer::After(go_on.clone())));
     let admission = admission(&world);
-    let provision = || {
-        let request = convert::provision(after(0), publisher().key(), Offer::Free, "0123").unwrap();
-        admission.provision(request)
-    };
+    let provision = || admission.provision(parsed());
     let mut writing: Vec<_> = (0..admission::COMMITS_MAX).map(|_| Box::pin(provision())).collect();
     for one in &mut writing {
         assert!(futures::poll!(one).is_pending());
@@ -348,8 +341,7 @@ async fn a_stream_that_dies_while_the_payment_is_asked_leaves_nothing() {
     let world = World::new();
     *world.verdict.lock().unwrap() = None;
     let admission = admission(&world);
-    let request = convert::provision(after(0), publisher().key(), Offer::Free, "0123").unwrap();
-    let waiting = tokio::time::timeout(Duration::from_secs(1), admission.provision(request)).await;
+    let waiting = tokio::time::timeout(Duration::from_secs(1), admission.provision(parsed())).await;
     assert!(waiting.is_err());
     admission.finish().await;
     assert_eq!(world.calls(), ["find", "door", "payment"]);

@@ -1,5 +1,7 @@
 //! watch and delete: of the publisher's own pods, asking neither door nor payment nor capacity.
 
+use std::sync::Arc;
+
 use apocryph_proto::{
     outcome::Code,
     v0::manage_pod::{Delete, Watch, manage_pod_request::Operation},
@@ -14,6 +16,15 @@ fn watch() -> Operation {
 
 fn delete(life: u64) -> Operation {
     Operation::Delete(Delete { life })
+}
+
+/// The code of the final refusal.
+async fn code(world: &Arc<World>, operation: Operation) -> String {
+    open(manage_pod(world), signed_manage(operation))
+        .await
+        .refusal()
+        .await
+        .code
 }
 
 #[tokio::test]
@@ -52,14 +63,7 @@ async fn watch_goes_on_through_a_new_life() {
 async fn a_pod_that_is_not_there_is_not_found_for_watch_and_delete() {
     for operation in [watch(), delete(0), delete(1)] {
         let world = World::new();
-        assert_eq!(
-            open(manage_pod(&world), signed_manage(operation))
-                .await
-                .refusal()
-                .await
-                .code,
-            "not_found"
-        );
+        assert_eq!(code(&world, operation).await, "not_found");
     }
 }
 
@@ -75,14 +79,7 @@ async fn an_api_that_does_not_answer_is_not_taken_for_no_pod() {
     for operation in [watch(), delete(0), delete(1)] {
         let world = World::new();
         *world.record.lock().unwrap() = Err(Refusal::new(Code::ApiUnavailable, "no answer"));
-        assert_eq!(
-            open(manage_pod(&world), signed_manage(operation))
-                .await
-                .refusal()
-                .await
-                .code,
-            "api_unavailable"
-        );
+        assert_eq!(code(&world, operation).await, "api_unavailable");
     }
 }
 
@@ -102,14 +99,7 @@ async fn delete_orders_the_end_of_whichever_life_runs_and_tells_until_it_has_end
 #[tokio::test]
 async fn delete_of_a_named_life_never_touches_another() {
     let world = World::with_record(record(3, LifeState::Alive));
-    assert_eq!(
-        open(manage_pod(&world), signed_manage(delete(2)))
-            .await
-            .refusal()
-            .await
-            .code,
-        "other_life"
-    );
+    assert_eq!(code(&world, delete(2)).await, "other_life");
     assert_eq!(world.calls(), ["end"]);
 
     world.publish(status(3, Phase::Ended, Code::DeletedByPublisher)).await;

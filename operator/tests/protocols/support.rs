@@ -27,8 +27,8 @@ use apocryph_provider::{
         pod::{End, EndedBy, LifeState, Offer, PodRecord, Tag, Terms},
         refusal::Refusal,
         services::{
-            Capacity, CapacityReport, Door, Held, Hold, HoldEnd, NodeShape, Payments, Pods, Prices, Submitted, Tables,
-            Verdict,
+            Capacity, CapacityAnswer, CapacityReport, Door, Held, Hold, HoldEnd, NodeShape, Payments, Pods, Prices,
+            Submitted, Tables, Verdict,
         },
         status::{Phase, PodStatus},
     },
@@ -244,10 +244,13 @@ impl Capacity for World {
         }
     }
 
-    fn fits(&self, demand: &Demand) -> Result<(), Refusal> {
-        self.called("fits");
+    fn answer(&self, demand: &Demand) -> CapacityAnswer {
+        self.called("capacity");
         self.demands.lock().unwrap().push(*demand);
-        self.fits.lock().unwrap().clone()
+        CapacityAnswer {
+            report: self.report(),
+            fits: self.fits.lock().unwrap().clone(),
+        }
     }
 
     fn hold<'a>(&'a self, _name: &'a PodName, demand: &'a Demand) -> BoxFuture<'a, Result<Held, Refusal>> {

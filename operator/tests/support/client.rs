@@ -190,6 +190,13 @@ impl Client {
         .await
     }
 
+    /// Returns when so many connections have closed.
+    pub async fn until_closed(&self, connections: usize) {
+        let mut closed = self.closed.clone();
+        let reached = closed.wait_for(|count| *count >= connections);
+        assert!(within("connections close", reached).await.is_ok());
+    }
+
     /// How many connections have closed so far.
     pub fn connections_closed(&self) -> usize {
         *self.closed.borrow()

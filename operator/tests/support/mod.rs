@@ -38,7 +38,7 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Waits until `condition` holds, or the test fails.
+/// Waits until `condition` holds, or the test fails. Only for what tells nobody of its changes: counters and what is remembered.
 pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
     within(what, async {
         while !condition() {

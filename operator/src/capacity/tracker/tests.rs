@@ -1,12 +1,15 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use apocryph_crd::ApocryphPod;
 use apocryph_proto::outcome::Code;
 
 use super::*;
-use crate::capacity::{
-    holds::{FORGOTTEN_AFTER, HOLDS_MAX, Lives, WAITERS_MAX},
-    nodes::tests::seen,
+use crate::{
+    capacity::{
+        holds::{HOLDS_MAX, WAITERS_MAX},
+        nodes::tests::seen,
+    },
+    fake_api::{client, fail},
 };
 
 const MIB: u64 = 1 << 20;
@@ -72,6 +75,16 @@ fn object(name: &PodName, life: u32, cpu_millis: u64, end: &str) -> String {
 const ENDED: &str = "  end: {at: '2026-01-01T00:00:00Z', reason: StartTimeout, by: controller}\n\
                      status: {life: 1, conditions: [{type: Ended, status: 'True', reason: StartTimeout, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}]}\n";
 
+fn held(tracker: &Tracker) -> usize {
+    lock(&tracker.state).holds.count()
+}
+
+/// Free cpu, once the last answer is too old to be given again.
+async fn left(tracker: &Tracker) -> u64 {
+    tokio::time::advance(ANSWER_AGE_MAX).await;
+    tracker.report().free.cpu_millis
+}
+
 async fn hold(tracker: &Tracker, name: &PodName, demand: Demand) -> Hold {
     match tracker.hold(name, &demand).await {
         Ok(Held::Hold(hold)) => hold,
@@ -119,58 +132,57 @@ async fn of_forty_that_want_room_for_five_five_get_it() {
         }
         assert_eq!((holds.len(), refused), (5, 35));
         drop(holds);
-        assert_eq!(lock(&tracker.holds).count(), 0);
-        assert!(tracker.fits(&demand(cpu)).is_ok());
+        assert_eq!(held(&tracker), 0);
+        assert!(tracker.answer(&demand(cpu)).fits.is_ok());
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_hold_counts_until_the_watch_shows_its_object_and_never_twice() {
     let world = World::new(NODE);
     let tracker = world.tracker(Settings {
         max_pods: Some(2),
         ..Settings::default()
     });
-    let left = |tracker: &Tracker| tracker.report().free.cpu_millis;
     let one = hold(&tracker, &name(1), demand(600)).await;
-    assert_eq!(left(&tracker), 400);
-    assert_eq!(tracker.fits(&demand(600)).unwrap_err().resource, Some("cpu"));
+    assert_eq!(left(&tracker).await, 400);
+    assert_eq!(tracker.answer(&demand(600)).fits.unwrap_err().resource, Some("cpu"));
 
     // The watch is faster than the answer to the create.
     world.set(&[NODE, &object(&name(1), 1, 600, "")]);
-    assert_eq!(left(&tracker), 400);
+    assert_eq!(left(&tracker).await, 400);
     one.commit();
-    assert_eq!(left(&tracker), 400);
-    assert_eq!(lock(&tracker.holds).count(), 0);
+    assert_eq!(left(&tracker).await, 400);
+    assert_eq!(held(&tracker), 0);
 
     // The answer is faster than the watch.
     world.set(&[NODE]);
     let two = hold(&tracker, &name(2), demand(600)).await;
     two.commit();
-    assert_eq!(left(&tracker), 400);
+    assert_eq!(left(&tracker).await, 400);
     world.set(&[NODE, &object(&name(2), 1, 600, "")]);
-    assert_eq!(left(&tracker), 400);
-    assert_eq!(lock(&tracker.holds).count(), 0);
+    assert_eq!(left(&tracker).await, 400);
+    assert_eq!(held(&tracker), 0);
 
     // Nothing came of it: free at once.
     drop(hold(&tracker, &name(3), demand(400)).await);
-    assert_eq!(left(&tracker), 400);
+    assert_eq!(left(&tracker).await, 400);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_hold_for_a_new_life_outlasts_the_ended_object() {
     let world = World::new(NODE);
     world.set(&[NODE, &object(&name(1), 1, 600, ENDED)]);
     let tracker = world.tracker(Settings::default());
     hold(&tracker, &name(1), demand(600)).await.commit();
-    assert_eq!(tracker.report().free.cpu_millis, 400);
-    assert_eq!(lock(&tracker.holds).count(), 1);
+    assert_eq!(left(&tracker).await, 400);
+    assert_eq!(held(&tracker), 1);
     world.set(&[NODE, &object(&name(1), 2, 600, "")]);
-    assert_eq!(tracker.report().free.cpu_millis, 400);
-    assert_eq!(lock(&tracker.holds).count(), 0);
+    assert_eq!(left(&tracker).await, 400);
+    assert_eq!(held(&tracker), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_pod_that_has_its_node_is_not_counted_beside_its_hold() {
     let world = World::new(NODE);
     let tracker = world.tracker(Settings::default());
@@ -180,10 +192,10 @@ async fn a_pod_that_has_its_node_is_not_counted_beside_its_hold() {
         name(1).namespace()
     );
     world.set(&[NODE, &pod]);
-    assert_eq!(tracker.report().free.cpu_millis, 400);
+    assert_eq!(left(&tracker).await, 400);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_second_for_a_name_waits_for_the_outcome_of_the_first() {
     let tracker = World::new(NODE).tracker(Settings::default());
     let (a, d) = (name(1), demand(100));
@@ -200,10 +212,7 @@ async fn the_second_for_a_name_waits_for_the_outcome_of_the_first() {
     }
     // Committed and not yet seen: look again as well, after a moment.
     assert!(matches!(tracker.hold(&a, &d).await, Ok(Held::LookAgain)));
-    assert_eq!(tracker.report().free.cpu_millis, 900);
-    // An object that the watch never shows does not hold its room for ever.
-    lock(&tracker.holds).settle(&Lives::new(), Instant::now() + FORGOTTEN_AFTER);
-    assert_eq!(tracker.report().free.cpu_millis, 1000);
+    assert_eq!(left(&tracker).await, 900);
 }
 
 #[tokio::test]
@@ -243,14 +252,14 @@ async fn nothing_is_admitted_before_the_caches_are_read() {
         Box::new(|| seen(NODE)),
         Arc::new(move || asked.load(Ordering::SeqCst)),
     );
-    let refusal = tracker.fits(&demand(1)).unwrap_err();
+    let refusal = tracker.answer(&demand(1)).fits.unwrap_err();
     assert_eq!((refusal.code, refusal.retry_after.is_some()), (Code::NotSynced, true));
     assert_eq!(
         tracker.hold(&name(1), &demand(1)).await.err().unwrap().code,
         Code::NotSynced
     );
     synced.store(true, Ordering::SeqCst);
-    assert!(tracker.fits(&demand(1)).is_ok());
+    assert!(tracker.answer(&demand(1)).fits.is_ok());
 }
 
 #[test]
@@ -323,15 +332,103 @@ fn refusals_name_what_blocks() {
         },
     ]
     .iter()
-    .map(|demand| tracker.fits(demand).unwrap_err().to_string())
+    .map(|demand| tracker.answer(demand).fits.unwrap_err().to_string())
     .collect();
     let none = World::new(NODE).tracker(Settings::default());
     let unoffered = none
-        .fits(&Demand {
+        .answer(&Demand {
             storage: 1,
             ..demand(1)
         })
+        .fits
         .unwrap_err()
         .to_string();
     insta::assert_yaml_snapshot!((refusals, unoffered));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_questions_counts_the_cluster_once() {
+    let world = World::new(NODE);
+    let counts = Arc::new(AtomicU32::new(0));
+    let counter = counts.clone();
+    let tracker = Tracker::of(
+        Settings::default(),
+        Box::new(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            seen(&world.0.lock().unwrap())
+        }),
+        Arc::new(|| true),
+    );
+    for _ in 0..1000 {
+        let answer = tracker.answer(&demand(600));
+        assert_eq!((answer.fits, answer.report.free.cpu_millis), (Ok(()), 1000));
+        tracker.report();
+    }
+    assert_eq!(counts.load(Ordering::SeqCst), 1);
+    // What is promised counts at once, given back as well.
+    let held = hold(&tracker, &name(1), demand(600)).await;
+    let answer = tracker.answer(&demand(600));
+    assert_eq!((answer.fits.is_ok(), answer.report.free.cpu_millis), (false, 400));
+    drop(held);
+    assert_eq!(tracker.answer(&demand(600)).fits, Ok(()));
+    tokio::time::advance(ANSWER_AGE_MAX).await;
+    let before = counts.load(Ordering::SeqCst);
+    tracker.report();
+    assert_eq!(
+        counts.load(Ordering::SeqCst),
+        before + 1,
+        "and nothing is answered from long ago"
+    );
+}
+
+/// The own watch has broken off and shows nothing any more.
+#[tokio::test(start_paused = true)]
+async fn room_for_an_object_that_the_watch_does_not_show_is_free_only_when_a_fresh_read_says_so() {
+    let as_json = |text: &str| serde_json::to_value(serde_saphyr::from_str::<ApocryphPod>(text).unwrap()).unwrap();
+    let there = as_json(&object(&name(1), 1, 600, ""));
+    let answer = Arc::new(Mutex::new((503, there.clone())));
+    let asked = Arc::new(AtomicU32::new(0));
+    let (given, count) = (answer.clone(), asked.clone());
+    let client = client("apocryph", move |_, path, _| {
+        assert!(path.ends_with(&format!("/apocryphpods/{}", name(1))), "{path}");
+        count.fetch_add(1, Ordering::SeqCst);
+        let (code, body) = given.lock().unwrap().clone();
+        match code {
+            200 => (code, body),
+            404 => fail(code, "NotFound"),
+            _ => fail(code, "ServiceUnavailable"),
+        }
+    });
+    let tracker = World::new(NODE).tracker(Settings::default());
+    hold(&tracker, &name(1), demand(600)).await.commit();
+    let looking = tracker.clone();
+    let _looks = tokio::spawn(async move { looking.look_after_holds(client).await });
+    for (round, (code, object, free)) in (1..).zip([
+        // Away; there; there and ended; gone.
+        (503, there.clone(), 400),
+        (200, there, 400),
+        (200, as_json(&object(&name(1), 1, 600, ENDED)), 400),
+        (404, serde_json::Value::Null, 1000),
+    ]) {
+        *answer.lock().unwrap() = (code, object);
+        sleep(ASKED_AFTER + Duration::from_secs(1)).await;
+        assert_eq!(asked.load(Ordering::SeqCst), round);
+        assert_eq!(left(&tracker).await, free, "{code}");
+    }
+    assert_eq!(held(&tracker), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fresh_read_that_shows_the_life_before_frees_what_was_held_for_the_next() {
+    let ended = object(&name(1), 1, 600, ENDED);
+    let body = serde_json::to_value(serde_saphyr::from_str::<ApocryphPod>(&ended).unwrap()).unwrap();
+    let world = World::new(NODE);
+    world.set(&[NODE, &ended]);
+    let tracker = world.tracker(Settings::default());
+    hold(&tracker, &name(1), demand(600)).await.commit();
+    assert_eq!(left(&tracker).await, 400);
+    let client = client("apocryph", move |_, _, _| (200, body.clone()));
+    let looks = tokio::time::timeout(2 * ASKED_AFTER, tracker.look_after_holds(client));
+    assert!(looks.await.is_err());
+    assert_eq!(left(&tracker).await, 1000);
 }

@@ -1,5 +1,9 @@
 //! What is decided once for a life, from the nodes that there are then, and kept: it is recorded at the namespace, so nodes
 //! that come and go never restart what runs.
+//!
+//! What this does not do: keep a pod of level `baseline` off a node without user namespaces that joins later. Kubernetes has no
+//! label to select by, and naming the nodes in the template would restart pods whenever one joins. The kubelet there does not
+//! start such a pod, and its status says so (`pod_refused`); the admin keeps such nodes out by `placement.nodeSelector`.
 
 use k8s_openapi::api::core::v1::{Namespace, Node};
 

@@ -58,12 +58,21 @@ pub fn pull_policy(namespace: &Namespace) -> Option<PullPolicy> {
         .find(|policy| policy.as_str() == recorded)
 }
 
-/// Was it made for this pod in this life?
+/// Was it made for this pod in this life? By both marks.
 pub fn is_of(namespace: &Namespace, pod: &str, life: i64) -> bool {
-    let has = |map: &Option<BTreeMap<String, String>>, key: &str, value: &str| {
-        map.as_ref()
-            .and_then(|map| map.get(key))
-            .is_some_and(|there| there == value)
-    };
-    has(&namespace.metadata.labels, meta::POD, pod) && has(&namespace.metadata.annotations, LIFE, &life.to_string())
+    marks(namespace, pod, life) == [Some(true); 2]
+}
+
+/// Does a mark say that it was made for another pod or another life?
+pub fn is_of_another(namespace: &Namespace, pod: &str, life: i64) -> bool {
+    marks(namespace, pod, life).contains(&Some(false))
+}
+
+/// Does the label name this pod, the annotation this life? `None`: the mark is missing.
+fn marks(namespace: &Namespace, pod: &str, life: i64) -> [Option<bool>; 2] {
+    let says = |map: &Option<BTreeMap<String, String>>, key: &str, value: &str| Some(map.as_ref()?.get(key)? == value);
+    [
+        says(&namespace.metadata.labels, meta::POD, pod),
+        says(&namespace.metadata.annotations, LIFE, &life.to_string()),
+    ]
 }

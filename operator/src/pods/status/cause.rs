@@ -10,7 +10,9 @@ use apocryph_proto::outcome::Code;
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
-        core::v1::{ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, PersistentVolumeClaim, Pod},
+        core::v1::{
+            ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Node, PersistentVolumeClaim, Pod,
+        },
     },
     jiff::{SignedDuration, Timestamp},
 };
@@ -20,6 +22,7 @@ use super::{
     conditions::{condition_of, pod_is},
     preparing,
 };
+use crate::capacity::nodes::has_user_namespaces;
 
 /// A volume that is bound by then was only on its way.
 const VOLUME_GRACE: SignedDuration = SignedDuration::from_secs(15);
@@ -85,6 +88,7 @@ pub(super) fn of_missing(deployment: &Deployment) -> Finding {
 pub(super) fn of_pod(
     pod: &Pod,
     claims: &[Arc<PersistentVolumeClaim>],
+    nodes: &[Arc<Node>],
     before: Option<&ApocryphPodStatus>,
     now: Timestamp,
     recheck: &mut Recheck,
@@ -109,7 +113,26 @@ pub(super) fn of_pod(
     if pod_is(pod, "PodReadyToStartContainers") {
         return Finding::new(Code::PullingImage, "The node fetches the image.", "");
     }
+    if lacks_user_namespaces(pod, nodes) {
+        return Finding::new(
+            Code::PodRefused,
+            "The node that was found cannot run the pod: it has no user namespaces.",
+            "Ask the provider: such a node must not take tenants (chart value placement.nodeSelector).",
+        );
+    }
     Finding::new(Code::Scheduled, "A node was found.", "")
+}
+
+/// Is it to run in a user namespace, on a node that offers none? The kubelet never starts it then, and the scheduler does not
+/// look: the node came after the life had begun (`Decided`).
+fn lacks_user_namespaces(pod: &Pod, nodes: &[Arc<Node>]) -> bool {
+    let Some(spec) = pod.spec.as_ref().filter(|spec| spec.host_users == Some(false)) else {
+        return false;
+    };
+    let handler = spec.runtime_class_name.as_deref().unwrap_or_default();
+    nodes
+        .iter()
+        .any(|node| node.metadata.name == spec.node_name && !has_user_namespaces(node, handler))
 }
 
 /// The image as the spec names it: the status may carry another name of it.
