@@ -1,4 +1,6 @@
-//! A peer that dials and opens streams, for tests only.
+//! A peer that dials and opens streams, for tests only. Not the publisher's client, though its stream opener looks like this
+//! one: this peer must send what that client never does (raw bytes, half requests, floods), and a fault there must not hide
+//! here.
 
 use std::{
     collections::{HashMap, VecDeque},
