@@ -27,10 +27,10 @@ pub enum Class {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident $snake:literal $class:ident,)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident $snake:literal $class:ident,)+) => {
         /// One outcome.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Code { $($(#[$doc])* $variant,)+ }
+        pub enum Code { $($(#[doc = $doc])+ $variant,)+ }
 
         impl Code {
             /// Every code, in the order of the enum.
@@ -43,6 +43,9 @@ macro_rules! codes {
             pub const fn reason(self) -> &'static str { match self { $(Code::$variant => stringify!($variant)),+ } }
 
             pub const fn class(self) -> Class { match self { $(Code::$variant => Class::$class),+ } }
+
+            /// What it means, in one or two sentences: the documentation of the variant.
+            pub const fn meaning(self) -> &'static str { match self { $(Code::$variant => concat!($($doc),+).trim_ascii()),+ } }
 
             /// From either spelling; `None` for a code of a newer version.
             pub fn parse(text: &str) -> Option<Code> {
@@ -74,56 +77,69 @@ codes! {
     Ending "ending" Progress,
 
     // ---- the request
-    /// Not the message that this protocol expects.
+    /// The bytes are not the message that this protocol expects.
     Malformed "malformed" Invalid,
-    /// Larger than the protocol's limit, declared or real.
+    /// The request is larger than the protocol's limit, declared or real.
     RequestTooLarge "request_too_large" Invalid,
     /// The request did not arrive in time.
     RequestTimeout "request_timeout" Unavailable,
-    /// A field that this provider does not know.
+    /// The request has a field that this provider does not know.
     UnknownField "unknown_field" Invalid,
     /// A field's value is not allowed; `field` names it.
     InvalidManifest "invalid_manifest" Invalid,
-    /// A field outside the manifest.
+    /// A field of the request outside the manifest is not valid; `field` names it.
     InvalidRequest "invalid_request" Invalid,
-    /// Nonce not 16 to 64 bytes.
+    /// The nonce does not have 16 to 64 bytes.
     InvalidNonce "invalid_nonce" Invalid,
-    /// A known field that this provider does not serve.
+    /// The manifest uses a field that this provider does not serve; `field` names it.
     NotServed "not_served" NotServed,
-    /// More than the replicas that always run.
+    /// More replicas are asked for than always run: there is no scaling yet.
     ScalingNotServed "scaling_not_served" NotServed,
-    /// A known operation that this provider does not serve.
+    /// This provider does not serve the operation.
     Unimplemented "unimplemented" NotServed,
 
     // ---- the envelope
+    /// The signed operation is not the one that the request is.
     WrongOperation "wrong_operation" Credential,
+    /// The signed pod id is not that of the payment in the request.
     WrongPod "wrong_pod" Credential,
+    /// It was signed for another provider.
     WrongProvider "wrong_provider" Credential,
+    /// It was signed for another peer than the one that sends it.
     WrongRequester "wrong_requester" Credential,
+    /// The signed chain is not that of the pod's payment.
     WrongChain "wrong_chain" Credential,
+    /// The request is not the one that was signed.
     BodyChanged "body_changed" Credential,
+    /// The time for which it was signed is over.
     Expired "expired" Credential,
+    /// It was signed for a time that has not come yet.
     NotYetValid "not_yet_valid" Credential,
-    /// expiresAt more than ten minutes after issuedAt.
+    /// The signature is good for more than ten minutes (expiresAt after issuedAt).
     ValidityTooLong "validity_too_long" Credential,
     /// The signature's s is in the upper half (EIP-2).
     HighS "high_s" Credential,
+    /// The signature is not that of the publisher that is named.
     BadSignature "bad_signature" Credential,
 
     // ---- the pod that exists
-    /// No such pod of this publisher.
+    /// There is no such pod of this publisher, or no more.
     NotFound "not_found" Conflict,
+    /// This pod runs with another manifest.
     ContentDiffers "content_differs" Conflict,
+    /// This pod was accepted with another payment.
     PaymentDiffers "payment_differs" Conflict,
+    /// Another life of the pod is meant than the one that it is in.
     OtherLife "other_life" Conflict,
-    /// Ending; its namespace is not yet gone.
+    /// The pod is ending; its namespace is not yet gone.
     Terminating "terminating" Conflict,
-    /// Ended, and the request does not name that life: `endedLife` does.
+    /// The pod has ended, and the request does not name the life that did: `endedLife` does.
     Ended "ended" Ended,
 
     // ---- not now
+    /// The provider has as many streams or requests as it takes, from everybody or from this peer.
     Busy "busy" Unavailable,
-    /// This process is going down; another takes over.
+    /// The provider's process is going down; another takes over.
     ShuttingDown "shutting_down" Unavailable,
     /// The API server did not answer; nothing is known to have changed.
     ApiUnavailable "api_unavailable" Unavailable,
@@ -135,11 +151,11 @@ codes! {
     NoPriceTable "no_price_table" Unavailable,
     /// The admin has closed the door for new pods.
     Cordoned "cordoned" Unavailable,
-    /// `resource` blocks now.
+    /// There is not enough free now of the resource that `resource` names.
     InsufficientCapacity "insufficient_capacity" Unavailable,
-    /// `resource` is more than any node has, even empty.
+    /// Of the resource that `resource` names more is asked for than any node has, even empty.
     LargerThanAnyNode "larger_than_any_node" Invalid,
-    /// `storage` is not offered here.
+    /// This provider offers no storage, and the manifest has a volume.
     StorageNotOffered "storage_not_offered" Invalid,
 
     // ---- payment
@@ -165,7 +181,7 @@ codes! {
     ImageUnauthorized "image_unauthorized" Trouble,
     /// The image cannot be pulled for another reason.
     ImagePullFailed "image_pull_failed" Trouble,
-    /// The reference is not one.
+    /// The image's name is not one that a registry could have.
     InvalidImageName "invalid_image_name" Trouble,
     /// The image starts as root and this provider does not allow it.
     ImageRunsAsRoot "image_runs_as_root" Trouble,
@@ -173,11 +189,11 @@ codes! {
     ContainerCannotStart "container_cannot_start" Trouble,
     /// The container ended by itself; `message` has its exit status.
     ContainerExited "container_exited" Trouble,
-    /// Killed for using more memory than its limit.
+    /// The container was killed for using more memory than its limit.
     OutOfMemory "out_of_memory" Trouble,
     /// Pods are refused by an admission policy or a quota.
     PodRefused "pod_refused" Trouble,
-    /// Was running; fewer replicas are ready now.
+    /// The pod was running, and fewer replicas are ready now.
     Degraded "degraded" Trouble,
     /// No address can be told to publishers.
     NoPublicAddress "no_public_address" Trouble,
@@ -187,10 +203,127 @@ codes! {
     WrongName "wrong_name" Trouble,
 
     // ---- ended
+    /// The publisher ended the pod.
     DeletedByPublisher "deleted_by_publisher" Ended,
+    /// The provider's admin ended the pod.
     DeletedByAdmin "deleted_by_admin" Ended,
+    /// The pod did not become ready within the time that the provider gives.
     StartTimeout "start_timeout" Ended,
+    /// The pod's namespace was deleted in the cluster; its volumes are gone with it.
     NamespaceDeleted "namespace_deleted" Ended,
+}
+
+impl Code {
+    /// What a publisher can do about it; empty when nothing is to be done. A provider's own remedy, where it gives one, knows
+    /// more of the case at hand.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Code::Accepted
+            | Code::Preparing
+            | Code::WaitingForRights
+            | Code::Scheduled
+            | Code::PullingImage
+            | Code::Running
+            | Code::Ending => "",
+            Code::WaitingForVolume => "Wait; if it lasts, ask the provider whether its storage works.",
+            Code::Starting => {
+                "Wait; if it lasts, see whether the program listens on the ports that the manifest names."
+            }
+
+            Code::Malformed | Code::UnknownField => {
+                "Use a client of the provider's version, or leave the field out when an error names one."
+            }
+            Code::RequestTooLarge => {
+                "Make the manifest smaller: at most 256 KiB, and 768 KiB of environment values and secrets."
+            }
+            Code::RequestTimeout => "Send it again over a faster or steadier connection.",
+            Code::InvalidManifest => {
+                "Correct the field; `apocryph check MANIFEST` finds such faults without sending anything."
+            }
+            Code::InvalidRequest => {
+                "Correct the field that the error names, or use a client of the provider's version."
+            }
+            Code::InvalidNonce => "Send 16 to 64 random bytes.",
+            Code::NotServed => "Leave the field out, or choose a provider that serves it.",
+            Code::ScalingNotServed => "Leave replicas.max and replicas.targetPendingRequests out, or set max to min.",
+            Code::Unimplemented => "Choose a provider of a version that serves it.",
+
+            Code::WrongOperation | Code::WrongPod | Code::WrongChain | Code::BodyChanged | Code::HighS => {
+                "Sign what is sent, as the client `apocryph` does; another client has a fault here."
+            }
+            Code::WrongProvider => "Sign for the peer id that is dialled: check the provider's address.",
+            Code::WrongRequester => "Sign for the peer id that the connection is made with.",
+            Code::Expired | Code::NotYetValid => "Set this machine's clock right and send the request again.",
+            Code::ValidityTooLong => "Sign for ten minutes at the most.",
+            Code::BadSignature => "Use the key that the pod belongs to: `apocryph key show` prints its address.",
+
+            Code::NotFound => {
+                "Check the pod id, the key and the provider; ended pods are remembered for some days only."
+            }
+            Code::ContentDiffers => {
+                "Deploy the other manifest under a pod id of its own, or end the pod and deploy with --restart."
+            }
+            Code::PaymentDiffers => "Send the payment that the pod was accepted with.",
+            Code::OtherLife => "See the life it is in with `apocryph watch POD`; end that one first to start anew.",
+            Code::Terminating => "Wait until it has ended; `apocryph deploy --wait` does.",
+            Code::Ended => "Start it anew with `apocryph deploy --resume POD --restart`; volumes begin empty.",
+
+            Code::Busy => "Try again in a moment, with fewer requests at once.",
+            Code::ShuttingDown | Code::ApiUnavailable | Code::NotSynced => {
+                "Try again in a minute; `apocryph deploy` does by itself."
+            }
+            Code::WallsMissing => "Only the provider's admin can mend it: tell them, or choose another provider.",
+            Code::NoPriceTable | Code::Cordoned => {
+                "Try later, wait with `apocryph deploy --wait`, or choose another provider."
+            }
+            Code::InsufficientCapacity => {
+                "Ask for less (`apocryph capacity` shows what is free), wait with `apocryph deploy --wait`, or choose another provider."
+            }
+            Code::LargerThanAnyNode => {
+                "Ask for less: `apocryph capacity` shows the largest node; or choose another provider."
+            }
+            Code::StorageNotOffered => "Leave the volumes out, or choose a provider that offers storage.",
+
+            Code::PaymentNotOffered => "Pay as one of the tables that `apocryph capacity` lists says.",
+            Code::PublisherNotAllowed => {
+                "Ask the provider's admin to list your address: `apocryph key show` prints it."
+            }
+            Code::PaymentUnknown => "Try again later: the chain does not answer the provider.",
+
+            Code::Unschedulable => {
+                "Ask for less, or tell the provider; the pod ends by itself if no node takes it in time."
+            }
+            Code::VolumeUnbound => "Leave the volume out, or tell the provider: its storage does not give one.",
+            Code::VolumeWithoutIdmap => {
+                "Leave the volume out, or choose another provider: its storage does not fit its isolation."
+            }
+            Code::ImageNotFound => "Correct the image's name and tag, or push the image; then deploy anew.",
+            Code::RegistryUnreachable => "Check the registry's host name and that the provider can reach it.",
+            Code::ImageUnauthorized => "Make the image public, or use one that needs no credentials.",
+            Code::ImagePullFailed => {
+                "See the message for the registry's reason; check that the image is for the node's architecture."
+            }
+            Code::InvalidImageName => "Write the name as REGISTRY/NAME:TAG or REGISTRY/NAME@sha256:DIGEST.",
+            Code::ImageRunsAsRoot => {
+                "Use an image that names a user other than root, or a provider that allows root (`apocryph capacity` says)."
+            }
+            Code::ContainerCannotStart => "Correct `command` and `workingDir`, or the image that has them.",
+            Code::ContainerExited => "Mend the program, its arguments or its environment: it has to keep running.",
+            Code::OutOfMemory => "Ask for more memory in resourceRequests, or make the program use less.",
+            Code::PodRefused => "Tell the provider: an admission policy or a quota of the cluster refuses the pod.",
+            Code::Degraded => "Wait; if it lasts, see whether the program crashes or a node is down.",
+            Code::NoPublicAddress => "Tell the provider that it announces no address; the pod itself runs.",
+            Code::InvalidSpec => "Its admin corrects the spec of the ApocryphPod.",
+            Code::WrongName => "Its admin creates the ApocryphPod under the name that the message gives.",
+
+            Code::DeletedByPublisher => {
+                "Start it anew with `apocryph deploy --resume POD --restart` if it was a mistake."
+            }
+            Code::DeletedByAdmin => "Ask the provider's admin why, or deploy to another provider.",
+            Code::StartTimeout => "Mend what the last trouble named, then start it anew with --restart.",
+            Code::NamespaceDeleted => "Start it anew with --restart; ask the provider's admin how it happened.",
+        }
+    }
 }
 
 impl fmt::Display for Code {
@@ -216,5 +349,22 @@ mod tests {
             assert_eq!(Code::parse(code.reason()), Some(code));
         }
         assert_eq!(Code::parse("from_the_future"), None);
+    }
+
+    #[test]
+    fn each_code_is_explained_in_sentences() {
+        for &code in Code::ALL {
+            let (meaning, remedy) = (code.meaning(), code.remedy());
+            for text in [meaning, remedy].into_iter().filter(|text| !text.is_empty()) {
+                assert!(text.ends_with('.') && !text.contains("  "), "{code}: {text}");
+                assert!(text.starts_with(|c: char| c.is_uppercase()), "{code}: {text}");
+            }
+            assert!(meaning.len() > 10, "{code}");
+            assert_eq!(
+                remedy.is_empty(),
+                code.class() == Class::Progress && !matches!(code, Code::WaitingForVolume | Code::Starting),
+                "{code}"
+            );
+        }
     }
 }
