@@ -5,6 +5,7 @@ SHELL := bash
 
 CLUSTER := e2e/cluster/cluster
 CRD := charts/apocryph-provider/templates/crd.yaml
+SCHEMA := deploy/manifest.schema.json
 
 .PHONY: help demo down test unit chart e2e check generate build up
 
@@ -33,12 +34,17 @@ up: ## start the test cluster and leave it up
 build: ## the operator and the client, as the demo and the tests use them
 	cargo build --workspace --locked
 
+# By --bin, not -p: one package alone has other features, and every dependency would be built once more.
 check: ## fast: format, clippy with warnings as errors, generated files current
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features apocryph-e2e/cluster --locked -- -D warnings
-	@cargo run -q -p apocryph-crd --locked -- --chart | diff -u $(CRD) - \
+	@cargo run -q --bin apocryph-crd --locked -- --chart | diff -u $(CRD) - \
 	  || { echo "$(CRD) is stale: run 'make generate' and commit it"; exit 1; }
+	@cargo run -q --bin apocryph-manifest-schema --locked | diff -u $(SCHEMA) - \
+	  || { echo "$(SCHEMA) is stale: run 'make generate' and commit it"; exit 1; }
 
-generate: ## write the generated files anew (the chart's copy of the CRD)
-	cargo run -q -p apocryph-crd --locked -- --chart > $(CRD).new
+generate: ## write the generated files anew (the chart's copy of the CRD, the manifest's JSON Schema)
+	cargo run -q --bin apocryph-crd --locked -- --chart > $(CRD).new
 	mv $(CRD).new $(CRD)
+	cargo run -q --bin apocryph-manifest-schema --locked > $(SCHEMA).new
+	mv $(SCHEMA).new $(SCHEMA)

@@ -11,6 +11,7 @@ pub mod manifest;
 pub mod outcome;
 pub mod protocol;
 mod redact;
+pub mod schema;
 pub mod served;
 pub mod signing;
 

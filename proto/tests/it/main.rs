@@ -4,3 +4,4 @@
 mod fuzz;
 mod interop;
 mod json;
+mod schema;
