@@ -46,8 +46,6 @@ pub struct Deployment {
     pod: PodId,
     provider: Provider,
     saved: Saved,
-    /// The request is from the state file: an earlier run may have sent it.
-    sent_before: bool,
 }
 
 impl Deployment {
@@ -74,7 +72,6 @@ impl Deployment {
         Deployment {
             pod: pod_id,
             provider: provider.clone(),
-            sent_before: false,
             saved: Saved {
                 provider: provider.texts(),
                 pod_id: pod_id.0.to_vec(),
@@ -84,6 +81,7 @@ impl Deployment {
                 accepted: false,
                 name: String::new(),
                 ended: None,
+                unsent: true,
             },
         }
     }
@@ -94,12 +92,7 @@ impl Deployment {
             return Ok(None);
         };
         let provider = Provider::parse(&saved.provider)?;
-        Ok(Some(Deployment {
-            pod,
-            provider,
-            saved,
-            sent_before: true,
-        }))
+        Ok(Some(Deployment { pod, provider, saved }))
     }
 
     pub fn pod(&self) -> PodId {
@@ -146,6 +139,16 @@ impl Deployment {
         self.saved.chain_id
     }
 
+    /// Its request was written down and no byte of it has left: nobody can have taken it.
+    pub fn is_unsent(&self) -> bool {
+        self.saved.unsent
+    }
+
+    /// Nothing of this pod was ever sent, of no life: it is not a pod yet.
+    pub fn is_new(&self) -> bool {
+        self.saved.unsent && self.saved.life == 1
+    }
+
     pub fn has_ended(&self) -> bool {
         self.saved.ended.as_ref().is_some_and(|end| end.life == self.saved.life)
     }
@@ -174,7 +177,7 @@ impl Deployment {
         self.saved.request = request.encode_to_vec();
         self.saved.life = ended.saturating_add(1);
         self.saved.accepted = false;
-        self.sent_before = false;
+        self.saved.unsent = true;
         Ok(())
     }
 
@@ -224,7 +227,8 @@ pub async fn deploy(
     options: Options,
     on: Listener<'_>,
 ) -> Result<Reached, Error> {
-    // Before the first byte is sent: whatever happens from here on, the same request can be sent again.
+    // Before the first byte is sent: whatever happens from here on, the same request can be sent again. That the first byte
+    // is about to leave is written too, right before ([`Goal::sending`]): until then it cannot have been taken.
     deployment.save(store, link.key)?;
     follow(
         link,
@@ -322,7 +326,15 @@ impl Goal for Deploying<'_> {
     }
 
     fn sent_before(&self) -> bool {
-        self.deployment.sent_before
+        !self.deployment.saved.unsent
+    }
+
+    fn sending(&mut self) -> Result<(), Error> {
+        if self.deployment.saved.unsent {
+            self.deployment.saved.unsent = false;
+            self.deployment.save(self.store, self.key)?;
+        }
+        Ok(())
     }
 
     fn status(&mut self, status: &Status) -> Result<Option<Reached>, Error> {

@@ -17,7 +17,7 @@
 //! | [`state`] | the state file |
 //! | [`follow`] | keeps asking until the goal is reached: backoff, reconnect, resume |
 //! | [`deploy`], [`watch`], [`delete`] | the goals |
-//! | [`error`] | what went wrong, what to do about it, and the exit status |
+//! | [`error`], [`exit`] | what went wrong and what to do about it; the exit status |
 //! | [`cli`] | arguments, output, commands |
 
 pub mod attest;
@@ -28,6 +28,7 @@ pub mod credential;
 pub mod delete;
 pub mod deploy;
 pub mod error;
+pub mod exit;
 pub mod follow;
 pub mod key;
 pub mod manifest;
@@ -41,7 +42,8 @@ pub mod state;
 pub mod watch;
 
 pub use deploy::{Deployment, Reached, Until, deploy};
-pub use error::{Error, Exit};
+pub use error::Error;
+pub use exit::Exit;
 pub use follow::{Event, Settings};
 pub use key::PublisherKey;
 pub use net::{Client, Connection};

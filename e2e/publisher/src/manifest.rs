@@ -15,7 +15,7 @@ use apocryph_proto::{
 };
 use zeroize::Zeroizing;
 
-use crate::error::Exit;
+use crate::exit::Exit;
 
 /// Bytes of the text: what cannot be sent need not be read; YAML may be twice as long as the message.
 pub const TEXT_MAX: u64 = 2 * MESSAGE_MAX as u64;

@@ -79,7 +79,11 @@ impl Session {
         envelope: Envelope,
         silence: Duration,
     ) -> Result<Session, SessionError> {
-        let stream = connection.open(protocol).await?;
+        Session::send(connection.open(protocol).await?, envelope, silence).await
+    }
+
+    /// Sends the request on a stream that was opened for it.
+    pub async fn send(stream: Stream, envelope: Envelope, silence: Duration) -> Result<Session, SessionError> {
         let mut framed = Framed::new(stream, Codec::new(MESSAGE_MAX));
         send(&mut framed, envelope).await?;
         Ok(Session {

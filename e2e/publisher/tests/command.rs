@@ -342,6 +342,31 @@ async fn a_manifest_that_was_sent_without_an_answer_is_pointed_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_never_sent_is_no_pod_and_gives_way_to_another_manifest() {
+    let provider = FakeProvider::start(|_, _| happy()).await;
+    let home = Home::with_key();
+    let id = "cd".repeat(32);
+    let unattested = home.against(&provider, &["deploy", "pod.yaml", "--pod-id", &id]).await;
+    assert_eq!(code(&unattested), 12);
+    let no_pod = home.run(None, &["watch"]);
+    assert_eq!(code(&no_pod), 2);
+    assert!(stderr(&no_pod).contains("no pod that lives"), "{}", stderr(&no_pod));
+
+    let other = fs::read_to_string(home.path().join("pod.yaml"))
+        .unwrap()
+        .replace("hello:1", "hello:2");
+    fs::write(home.path().join("pod.yaml"), other).unwrap();
+    // Its provider is remembered all the same.
+    let mut deploy = home.command(None, &["deploy", "pod.yaml", "--pod-id", &id, "--allow-unattested"]);
+    let deployed = tokio::task::spawn_blocking(move || deploy.output().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(code(&deployed), 0, "{}", stderr(&deployed));
+    assert!(!stdout(&deployed).contains("sent before"), "{}", stdout(&deployed));
+    assert_eq!(provider.operations(), ["provision"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn attest_and_capacity_need_no_key() {
     let provider = FakeProvider::start(|_, _| vec![]).await;
     let home = Home::new();

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 
-use crate::{deploy::Until, error::Exit, pod_id::PodId};
+use crate::{deploy::Until, exit::Exit, pod_id::PodId};
 
 /// How long `deploy` waits for running or accepted when nothing is said: longer than a provider's start deadline.
 const DEPLOY_TIMEOUT: Duration = Duration::from_secs(15 * 60);

@@ -14,7 +14,8 @@ use super::{
 use crate::{
     attest::attest,
     capacity::capacity,
-    error::{Error, Exit},
+    error::Error,
+    exit::Exit,
     follow::Settings,
     key::PublisherKey,
     manifest,

@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 pub use args::Args;
 
-use crate::error::{Error, Exit};
+use crate::{error::Error, exit::Exit};
 use output::Output;
 
 /// Log lines of the client itself, on standard error; off unless asked for (`debug`, `apocryph_publisher=trace`).

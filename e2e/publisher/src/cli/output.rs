@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::{args::Format, human, json as machine, live::Live};
 use crate::{
     attest::Attested,
-    error::{Error, Exit},
+    error::Error,
+    exit::Exit,
     follow::Event,
     reply::{Status, phase_name},
 };

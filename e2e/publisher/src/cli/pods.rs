@@ -12,7 +12,8 @@ use super::{
 use crate::{
     delete,
     deploy::{self, Deployment, Options, Reached, Until},
-    error::{Ended, Error, Exit},
+    error::{Ended, Error},
+    exit::Exit,
     follow::{Link, Settings},
     key::PublisherKey,
     manifest,
@@ -35,7 +36,7 @@ fn chosen(
     store: &Store,
     output: &mut Output,
 ) -> Result<Deployment, Error> {
-    let given = provider(global)?;
+    let mut given = provider(global)?;
     if let Some(text) = &args.resume {
         let pod = store.find(text)?;
         let mut deployment = Deployment::load(store, key, pod)?
@@ -58,11 +59,15 @@ fn chosen(
             "Name it with --resume or --pod-id.",
         ));
     }
-    let remembered = args
+    let mut remembered = args
         .pod_id
         .map(|id| Deployment::load(store, key, id))
         .transpose()?
         .flatten();
+    // Of what was never sent nothing is settled: this manifest takes its place.
+    if let Some(unsent) = remembered.take_if(|remembered| remembered.is_new()) {
+        given = given.or_else(|| Some(unsent.provider().clone()));
+    }
     let Some(mut remembered) = remembered else {
         let provider = given.ok_or(Error::Provider(ProviderError::None))?;
         if args.pod_id.is_none() {
@@ -100,12 +105,13 @@ fn note_unfinished(
         // A file of another key, or one that cannot be read, is none of this manifest's business.
         if let Ok(Some(other)) = Deployment::load(store, key, id)
             && !other.is_accepted()
+            && !other.is_unsent()
             && !other.has_ended()
             && other.provider().peer() == provider.peer()
             && other.is_of(pod)
         {
             output.note(&format!(
-                "this manifest was sent before without an answer; that pod goes on with `apocryph deploy --resume {}`",
+                "this manifest was sent before and was not seen accepted; that request is sent again, instead of as one more pod, by `apocryph deploy --resume {}`",
                 &id.hex()[..16]
             ));
             return Ok(());
@@ -239,12 +245,12 @@ fn target(global: &Global, pod: Option<&str>, key: &PublisherKey, store: &Store)
     })
 }
 
-/// The one pod that is not known to have ended.
+/// The one pod that may live: sent, and not known to have ended.
 fn only_one(key: &PublisherKey, store: &Store) -> Result<Deployment, Error> {
     let mut living = Vec::new();
     for id in store.pods()?.into_iter().take(SEARCH_MAX) {
         match Deployment::load(store, key, id) {
-            Ok(Some(deployment)) if !deployment.has_ended() => living.push(deployment),
+            Ok(Some(deployment)) if !deployment.has_ended() && !deployment.is_unsent() => living.push(deployment),
             Ok(_) | Err(Error::State(StateError::OtherKey(_))) => {}
             Err(error) => return Err(error),
         }

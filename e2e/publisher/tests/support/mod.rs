@@ -1,12 +1,10 @@
 //! A provider in this process that answers as a test scripts it: real libp2p, no cluster.
-#![allow(dead_code, reason = "each test program uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test program uses a part")]
 
-use std::{
-    convert::Infallible,
-    future::{Ready, ready},
-    sync::{Arc, Mutex},
-    task::{Context, Poll},
-};
+mod inbound;
+mod replies;
+
+use std::sync::{Arc, Mutex};
 
 use apocryph_proto::{
     binding,
@@ -14,7 +12,7 @@ use apocryph_proto::{
     limits, protocol, signing,
     v0::{
         attest::{self, AttestReply, AttestRequest, AttestResponse, ProviderClaims},
-        provision_pod::{self as wire, PodReply, PodStatus, Refusal, pod_reply::Message as Body, pod_status::Phase},
+        provision_pod::PodReply,
         provisioning_capacity::{self, CapacityReply, CapacityRequest, CapacityResponse},
         signing::Envelope,
     },
@@ -23,22 +21,15 @@ use apocryph_publisher::Provider;
 use asynchronous_codec::Framed;
 use futures::{SinkExt, StreamExt};
 use libp2p::{
-    Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder,
-    core::{
-        Endpoint,
-        transport::PortUse,
-        upgrade::{DeniedUpgrade, InboundUpgrade, UpgradeInfo},
-    },
-    noise,
-    swarm::{
-        ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
-        SubstreamProtocol, SwarmEvent, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
-        handler::{ConnectionEvent, FullyNegotiatedInbound},
-    },
+    Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, noise,
+    swarm::{ConnectionId, SwarmEvent},
     tcp, yamux,
 };
 use prost::Message;
 use tokio::{sync::mpsc, task::JoinHandle};
+
+use inbound::{Accepting, Inbound};
+pub use replies::*;
 
 /// What the provider does next on a stream of provision-pod or manage-pod.
 #[derive(Clone, Debug)]
@@ -310,193 +301,4 @@ async fn capacity(inbound: Inbound) {
     };
     let _ = framed.send(reply).await;
     let _ = framed.close().await;
-}
-
-/// A status that is not final, of life 1.
-pub fn status(phase: Phase, code: &str) -> Act {
-    Act::Send(PodReply {
-        message: Some(Body::Status(pod_status(phase, code, 1))),
-        r#final: false,
-    })
-}
-
-/// Running, with an address.
-pub fn running() -> Act {
-    let mut status = pod_status(Phase::Running, "running", 1);
-    status.replicas_ready = 1;
-    status.addresses = vec![wire::Address {
-        container_name: "web".into(),
-        port_name: "http".into(),
-        multiaddr: "/ip4/203.0.113.7/tcp/30432".into(),
-    }];
-    Act::Send(PodReply {
-        message: Some(Body::Status(status)),
-        r#final: false,
-    })
-}
-
-/// The end of a life, final.
-pub fn ended(code: &str, life: u64) -> Act {
-    Act::Send(PodReply {
-        message: Some(Body::Status(pod_status(Phase::Ended, code, life))),
-        r#final: true,
-    })
-}
-
-pub fn pod_status(phase: Phase, code: &str, life: u64) -> PodStatus {
-    PodStatus {
-        phase: phase.into(),
-        code: code.into(),
-        message: format!("The pod is {code}."),
-        name: "abcdefghijklmnopqrstuvwxyz".into(),
-        life,
-        generation: 1,
-        replicas: 1,
-        at: 1_700_000_000,
-        ..PodStatus::default()
-    }
-}
-
-pub fn refusal(code: &str) -> Act {
-    refuse(Refusal {
-        code: code.into(),
-        message: format!("It is {code}."),
-        ..Refusal::default()
-    })
-}
-
-pub fn refuse(refusal: Refusal) -> Act {
-    Act::Send(PodReply {
-        message: Some(Body::Refusal(refusal)),
-        r#final: true,
-    })
-}
-
-// ---- streams in
-
-struct Inbound {
-    peer: PeerId,
-    connection: ConnectionId,
-    protocol: StreamProtocol,
-    stream: Stream,
-}
-
-struct Accepting {
-    protocols: Vec<StreamProtocol>,
-    inbox: mpsc::Sender<Inbound>,
-}
-
-impl Accepting {
-    fn handler(&self, connection: ConnectionId, peer: PeerId) -> Handler {
-        Handler {
-            connection,
-            peer,
-            protocols: self.protocols.clone(),
-            inbox: self.inbox.clone(),
-        }
-    }
-}
-
-impl NetworkBehaviour for Accepting {
-    type ConnectionHandler = Handler;
-    type ToSwarm = Infallible;
-
-    fn handle_established_inbound_connection(
-        &mut self,
-        connection: ConnectionId,
-        peer: PeerId,
-        _: &Multiaddr,
-        _: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(connection, peer))
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        connection: ConnectionId,
-        peer: PeerId,
-        _: &Multiaddr,
-        _: Endpoint,
-        _: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(connection, peer))
-    }
-
-    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
-
-    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
-        match event {}
-    }
-
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        Poll::Pending
-    }
-}
-
-struct Handler {
-    connection: ConnectionId,
-    peer: PeerId,
-    protocols: Vec<StreamProtocol>,
-    inbox: mpsc::Sender<Inbound>,
-}
-
-struct AnyOf(Vec<StreamProtocol>);
-
-impl UpgradeInfo for AnyOf {
-    type Info = StreamProtocol;
-    type InfoIter = std::vec::IntoIter<StreamProtocol>;
-
-    fn protocol_info(&self) -> Self::InfoIter {
-        self.0.clone().into_iter()
-    }
-}
-
-impl InboundUpgrade<Stream> for AnyOf {
-    type Output = (Stream, StreamProtocol);
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Output, Infallible>>;
-
-    fn upgrade_inbound(self, stream: Stream, protocol: StreamProtocol) -> Self::Future {
-        ready(Ok((stream, protocol)))
-    }
-}
-
-impl ConnectionHandler for Handler {
-    type FromBehaviour = Infallible;
-    type ToBehaviour = Infallible;
-    type InboundProtocol = AnyOf;
-    type OutboundProtocol = DeniedUpgrade;
-    type InboundOpenInfo = ();
-    type OutboundOpenInfo = ();
-
-    fn listen_protocol(&self) -> SubstreamProtocol<AnyOf> {
-        SubstreamProtocol::new(AnyOf(self.protocols.clone()), ())
-    }
-
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<DeniedUpgrade, (), Infallible>> {
-        Poll::Pending
-    }
-
-    fn on_behaviour_event(&mut self, event: Infallible) {
-        match event {}
-    }
-
-    fn on_connection_event(&mut self, event: ConnectionEvent<'_, AnyOf, DeniedUpgrade>) {
-        if let ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
-            protocol: (stream, protocol),
-            ..
-        }) = event
-        {
-            let inbound = Inbound {
-                peer: self.peer,
-                connection: self.connection,
-                protocol,
-                stream,
-            };
-            assert!(
-                self.inbox.try_send(inbound).is_ok(),
-                "the fake provider serves few streams at once"
-            );
-        }
-    }
 }

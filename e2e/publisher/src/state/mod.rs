@@ -1,12 +1,9 @@
 //! The state file: what a client must know to resume a deployment after it was killed. Written before the first byte is sent.
 //!
-//! One file per pod, named by the pod id. It holds the request with its secrets, so it is encrypted (XChaCha20-Poly1305) by a
-//! key derived from the publisher's private key (HKDF-SHA256): a copy of the folder without that key says nothing but pod ids,
-//! sizes and times. It is replaced whole: written beside, synced, renamed.
-//!
-//! ```text
-//! "apocryph-state-1" ‖ salt (32) ‖ nonce (24) ‖ ciphertext and tag; authenticated with it: the header and the pod id
-//! ```
+//! One file per pod, named by the pod id. It holds the request with its secrets, so it is encrypted (`sealed`). It is
+//! replaced whole: written beside, synced, renamed.
+
+mod sealed;
 
 use std::{
     fs,
@@ -16,24 +13,16 @@ use std::{
 };
 
 use apocryph_proto::limits::MESSAGE_MAX;
-use chacha20poly1305::{
-    KeyInit, XChaCha20Poly1305, XNonce,
-    aead::{Aead, Payload},
-};
 use prost::Message;
 use rand::{RngCore, rngs::OsRng};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use crate::{key::PublisherKey, pod_id::PodId};
 
-const MAGIC: &[u8; 16] = b"apocryph-state-1";
-const SALT: usize = 32;
-const NONCE: usize = 24;
-const HEADER: usize = MAGIC.len() + SALT;
 /// The request, and generous room for addresses and names.
 const FILE_MAX: u64 = MESSAGE_MAX as u64 + (64 << 10);
 const EXTENSION: &str = "state";
-/// Files of the folder that are looked at when a pod is named by the beginning of its id.
+/// Files of the folder that are looked at in search of something.
 const LIST_MAX: usize = 100_000;
 /// Hex digits by which a pod may be named in short.
 pub const PREFIX_MIN: usize = 4;
@@ -62,6 +51,9 @@ pub struct Saved {
     pub name: String,
     #[prost(message, optional, tag = "8")]
     pub ended: Option<SavedEnd>,
+    /// No byte of the request has left yet. Files of versions that did not write it read as false: it may have been taken.
+    #[prost(bool, tag = "9")]
+    pub unsent: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -117,7 +109,7 @@ impl StateError {
                 "Give the whole pod id and --provider, or the folder that has its file as --state-dir."
             }
             StateError::Ambiguous(..) | StateError::NotAPodId(_) => "Give more digits of the pod id.",
-            StateError::Encrypt(_) => "",
+            StateError::Encrypt(_) => "This is a fault of apocryph: please report it.",
             StateError::NoHome => "Name a folder with --state-dir or in APOCRYPH_STATE_DIR.",
         }
     }
@@ -137,10 +129,7 @@ impl Store {
             .recursive(true)
             .mode(0o700)
             .create(&folder)
-            .map_err(|source| StateError::Io {
-                path: folder.clone(),
-                source,
-            })?;
+            .map_err(|source| io_error(&folder, source))?;
         Ok(Store { folder })
     }
 
@@ -154,52 +143,67 @@ impl Store {
 
     /// Replaces the file; when it returns, the new content is on the disk.
     pub fn save(&self, key: &PublisherKey, pod: PodId, saved: &Saved) -> Result<(), StateError> {
-        let path = self.path(pod);
-        let content = seal(key, pod, saved)?;
-        let beside = self
-            .folder
-            .join(format!(".{}.{:016x}.new", pod.hex(), OsRng.next_u64()));
-        let written = write_new(&beside, &content)
-            .and_then(|()| fs::rename(&beside, &path))
-            .and_then(|()| fs::File::open(&self.folder)?.sync_all());
-        written.map_err(|source| {
-            // Gone already when the rename was done; otherwise it is of no use.
-            let _ = fs::remove_file(&beside);
-            StateError::Io { path, source }
-        })
+        let content = sealed::seal(key, pod, saved).ok_or(StateError::Encrypt(pod))?;
+        self.replace(&self.path(pod), &content)
     }
 
     /// `None`: nothing is remembered of that pod.
     pub fn load(&self, key: &PublisherKey, pod: PodId) -> Result<Option<Saved>, StateError> {
         let path = self.path(pod);
-        let mut content = Vec::new();
-        let read = fs::File::open(&path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut content));
-        match read {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(StateError::Io { path, source }),
-            Ok(size) if size as u64 > FILE_MAX => return Err(StateError::NotAStateFile(path)),
-            Ok(_) => {}
+        let Some(content) = self.read(&path, FILE_MAX)? else {
+            return Ok(None);
+        };
+        match sealed::open(key, pod, &content) {
+            Ok(saved) => Ok(Some(saved)),
+            Err(sealed::Unreadable::NotSealed) => Err(StateError::NotAStateFile(path)),
+            Err(sealed::Unreadable::NotOurs) => Err(StateError::OtherKey(path)),
         }
-        open(key, pod, &content, path).map(Some)
     }
 
     /// Every pod that has a file here.
     pub fn pods(&self) -> Result<Vec<PodId>, StateError> {
-        let io = |source| StateError::Io {
-            path: self.folder.clone(),
-            source,
-        };
-        let mut pods = Vec::new();
-        for entry in fs::read_dir(&self.folder).map_err(io)?.take(LIST_MAX) {
-            let name = PathBuf::from(entry.map_err(io)?.file_name());
-            if name.extension().is_some_and(|e| e == EXTENSION)
-                && let Some(id) = name.file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse().ok())
-            {
-                pods.push(id);
-            }
-        }
+        let mut pods: Vec<PodId> = self.stems(EXTENSION)?.iter().filter_map(|s| s.parse().ok()).collect();
         pods.sort_unstable();
         Ok(pods)
+    }
+
+    /// Writes a file of this folder anew: beside it, synced, renamed.
+    pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> Result<(), StateError> {
+        let beside = self.folder.join(format!(".{:016x}.new", OsRng.next_u64()));
+        let written = write_new(&beside, content)
+            .and_then(|()| fs::rename(&beside, path))
+            .and_then(|()| fs::File::open(&self.folder)?.sync_all());
+        written.map_err(|source| {
+            // Gone already when the rename was done; otherwise it is of no use.
+            let _ = fs::remove_file(&beside);
+            io_error(path, source)
+        })
+    }
+
+    /// `None`: there is no such file. One of more than `most` bytes is not read.
+    pub(crate) fn read(&self, path: &Path, most: u64) -> Result<Option<Vec<u8>>, StateError> {
+        let mut content = Vec::new();
+        match fs::File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut content)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(io_error(path, source)),
+            Ok(size) if size as u64 > most => Err(StateError::NotAStateFile(path.to_owned())),
+            Ok(_) => Ok(Some(content)),
+        }
+    }
+
+    /// Names of the files of one kind, without their extension.
+    pub(crate) fn stems(&self, extension: &str) -> Result<Vec<String>, StateError> {
+        let io = |source| io_error(&self.folder, source);
+        let mut stems = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(io)?.take(LIST_MAX) {
+            let name = PathBuf::from(entry.map_err(io)?.file_name());
+            if name.extension().is_some_and(|e| e == extension)
+                && let Some(stem) = name.file_stem().and_then(|s| s.to_str())
+            {
+                stems.push(stem.to_owned());
+            }
+        }
+        Ok(stems)
     }
 
     /// A pod by its whole id (which needs no file), or by the beginning of one that has a file here.
@@ -227,6 +231,13 @@ impl Store {
     }
 }
 
+pub(crate) fn io_error(path: &Path, source: io::Error) -> StateError {
+    StateError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -235,59 +246,6 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
         .open(path)?;
     file.write_all(content)?;
     file.sync_all()
-}
-
-fn cipher(key: &PublisherKey, pod: PodId, salt: &[u8]) -> Option<XChaCha20Poly1305> {
-    let derived = key.derive(salt, &[MAGIC, &pod.0])?;
-    Some(XChaCha20Poly1305::new(derived.as_slice().into()))
-}
-
-/// Header and pod id: a file that is renamed to another pod's does not open.
-fn associated(header: &[u8], pod: PodId) -> Vec<u8> {
-    [header, &pod.0].concat()
-}
-
-fn seal(key: &PublisherKey, pod: PodId, saved: &Saved) -> Result<Vec<u8>, StateError> {
-    let mut content = vec![0; HEADER + NONCE];
-    content[..MAGIC.len()].copy_from_slice(MAGIC);
-    OsRng.fill_bytes(&mut content[MAGIC.len()..]);
-    let (header, nonce) = content.split_at(HEADER);
-    let plain = Zeroizing::new(saved.encode_to_vec());
-    let sealed = cipher(key, pod, &header[MAGIC.len()..])
-        .and_then(|cipher| {
-            let payload = Payload {
-                msg: &plain,
-                aad: &associated(header, pod),
-            };
-            cipher.encrypt(XNonce::from_slice(nonce), payload).ok()
-        })
-        .ok_or(StateError::Encrypt(pod))?;
-    content.extend_from_slice(&sealed);
-    Ok(content)
-}
-
-fn open(key: &PublisherKey, pod: PodId, content: &[u8], path: PathBuf) -> Result<Saved, StateError> {
-    let Some((header, rest)) = content
-        .split_at_checked(HEADER)
-        .filter(|(header, _)| header.starts_with(MAGIC))
-    else {
-        return Err(StateError::NotAStateFile(path));
-    };
-    let Some((nonce, sealed)) = rest.split_at_checked(NONCE) else {
-        return Err(StateError::NotAStateFile(path));
-    };
-    let plain = cipher(key, pod, &header[MAGIC.len()..]).and_then(|cipher| {
-        let payload = Payload {
-            msg: sealed,
-            aad: &associated(header, pod),
-        };
-        cipher
-            .decrypt(XNonce::from_slice(nonce), payload)
-            .ok()
-            .map(Zeroizing::new)
-    });
-    let plain = plain.ok_or_else(|| StateError::OtherKey(path.clone()))?;
-    Saved::decode(plain.as_slice()).map_err(|_| StateError::NotAStateFile(path))
 }
 
 /// Where state files go when nobody says otherwise: `$XDG_STATE_HOME/apocryph`, else `~/.local/state/apocryph`.
@@ -305,17 +263,13 @@ pub fn default_folder() -> Result<PathBuf, StateError> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use data_encoding::{BASE64, HEXLOWER};
-
     use super::*;
-
-    const SECRET: &str = "correct horse battery staple";
 
     fn saved(pod: PodId) -> Saved {
         Saved {
             provider: vec!["/ip4/192.0.2.1/tcp/1/p2p/x".into()],
             pod_id: pod.0.to_vec(),
-            request: SECRET.as_bytes().to_vec(),
+            request: vec![1, 2, 3],
             chain_id: 0,
             life: 3,
             accepted: true,
@@ -325,7 +279,17 @@ mod tests {
                 code: "start_timeout".into(),
                 at: 7,
             }),
+            unsent: false,
         }
+    }
+
+    #[test]
+    fn a_file_of_before_that_was_noted_may_have_been_sent() {
+        let pod = PodId::random();
+        let (older, mut unsent) = (saved(pod).encode_to_vec(), saved(pod));
+        unsent.unsent = true;
+        assert!(Saved::decode(unsent.encode_to_vec().as_slice()).unwrap().unsent);
+        assert!(!Saved::decode(older.as_slice()).unwrap().unsent);
     }
 
     fn store() -> (tempfile::TempDir, Store) {
@@ -351,48 +315,6 @@ mod tests {
             1,
             "nothing is left beside the file"
         );
-    }
-
-    #[test]
-    fn no_secret_is_readable_in_the_file() {
-        let (_folder, store) = store();
-        let (key, pod) = (PublisherKey::random(), PodId::random());
-        store.save(&key, pod, &saved(pod)).unwrap();
-        let content = fs::read(store.path(pod)).unwrap();
-        let private = key.signing_key().to_bytes();
-        for secret in [SECRET.as_bytes(), private.as_slice(), b"192.0.2.1"] {
-            for form in [
-                secret.to_vec(),
-                BASE64.encode(secret).into_bytes(),
-                HEXLOWER.encode(secret).into_bytes(),
-            ] {
-                assert!(!content.windows(form.len()).any(|window| window == form));
-            }
-        }
-        assert!(!format!("{:?}", saved(pod)).contains("horse"));
-    }
-
-    #[test]
-    fn another_key_another_pod_and_every_changed_byte_are_noticed() {
-        let (_folder, store) = store();
-        let (key, pod) = (PublisherKey::random(), PodId::random());
-        store.save(&key, pod, &saved(pod)).unwrap();
-        assert!(matches!(
-            store.load(&PublisherKey::random(), pod),
-            Err(StateError::OtherKey(_))
-        ));
-        let content = fs::read(store.path(pod)).unwrap();
-
-        let other = PodId::random();
-        fs::write(store.path(other), &content).unwrap();
-        assert!(matches!(store.load(&key, other), Err(StateError::OtherKey(_))));
-
-        for at in 0..content.len() {
-            let mut changed = content.clone();
-            changed[at] ^= 1;
-            assert!(open(&key, pod, &changed, store.path(pod)).is_err(), "byte {at}");
-            assert!(open(&key, pod, &content[..at], store.path(pod)).is_err(), "cut at {at}");
-        }
     }
 
     #[test]

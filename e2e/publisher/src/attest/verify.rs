@@ -1,130 +1,19 @@
-//! Asks a provider to prove what it runs on, and checks that the answer is to this question: own nonce, own peer id, this
-//! provider, these claims. What the evidence itself proves is a second question, answered by [`Attested::accepted`].
+//! Is the answer to this question? Own nonce, own peer id, this provider, these claims, and all of the evidence bound to them.
 
 use apocryph_proto::{
     binding, limits, protocol,
-    v0::{
-        attest::{self as wire, AttestReply, AttestRequest, AttestResponse, ProviderClaims},
-        provisioning_capacity::CapacityResponse,
-    },
+    v0::attest::{self as wire, AttestReply, AttestResponse, ProviderClaims},
 };
 use libp2p::PeerId;
 use prost::Message;
-use rand::{RngCore, rngs::OsRng};
 
-use crate::{
-    net::Connection,
-    reply::{Refusal, printable},
-    session::{SessionError, exchange},
-};
+use super::{AttestError, Attested, Claims, Evidence, Kind};
+use crate::{reply::printable, session::SessionError};
 
-/// Bytes of a fresh nonce.
-pub const NONCE_LEN: usize = 32;
 /// A Merkle path is as long as the logarithm of the tree's size, which is a u64.
 const PATH_MAX: usize = 64;
 /// Subjects and words of `not_proven` that are read.
 const LIST_MAX: usize = 1_024;
-
-/// The provider whose stack the evidence must speak for.
-const OPERATOR: &str = "operator";
-
-/// What a verified answer says.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Attested {
-    pub claims: Claims,
-    pub evidence: Vec<Evidence>,
-    /// What no evidence speaks for, in the provider's own words.
-    pub not_proven: Vec<String>,
-    /// When it was asked for.
-    pub capacity: Option<CapacityResponse>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claims {
-    /// X25519: requests are sealed to it once evidence is accepted.
-    pub sealing_key: [u8; 32],
-    pub payment_address: Option<[u8; 20]>,
-    /// Empty: unknown.
-    pub image_id: String,
-    /// SHA-256; empty: not told.
-    pub policies_hash: Vec<u8>,
-    pub secrets_visible_to: String,
-}
-
-/// One subject and what was said for it; bound to the question either way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evidence {
-    /// `operator` or `node/NAME`.
-    pub subject: String,
-    pub kind: Kind,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Nothing proves the subject; the provider's reason.
-    None { reason: String },
-    /// A report of a kind that this client cannot verify, so it proves nothing to it.
-    Unverifiable { kind: String },
-}
-
-/// Why a provider's stack is not proven to this client.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the provider gave no evidence that this client accepts: {}", .0.join("; "))]
-pub struct NotAccepted(pub Vec<String>);
-
-/// Why an answer is not one to this question.
-#[derive(Debug, thiserror::Error)]
-pub enum AttestError {
-    #[error(transparent)]
-    Session(#[from] SessionError),
-    #[error("the provider refused: {}", .0.message)]
-    Refused(Box<Refusal>),
-    #[error("the attestation's {field} is not well-formed: {reason}")]
-    Malformed { field: &'static str, reason: &'static str },
-    #[error("the attestation answers another question: nonce, peer ids or claims are not those of this connection")]
-    OtherQuestion,
-    #[error("the attestation's path does not lead from its leaf to a root")]
-    NoRoot,
-    #[error("the evidence for {subject} is bound to something else")]
-    OtherReportData { subject: String },
-}
-
-impl Attested {
-    /// Does the evidence prove the provider's stack to this client? No kind does yet: `Err` says why, per subject.
-    pub fn accepted(&self) -> Result<(), NotAccepted> {
-        let mut reasons: Vec<_> = self.evidence.iter().map(Evidence::why_not).collect();
-        if !self.evidence.iter().any(|e| e.subject == OPERATOR) {
-            reasons.push(format!("nothing is said about the {OPERATOR}"));
-        }
-        if reasons.is_empty() {
-            Ok(())
-        } else {
-            Err(NotAccepted(reasons))
-        }
-    }
-}
-
-impl Evidence {
-    fn why_not(&self) -> String {
-        match &self.kind {
-            Kind::None { reason } if reason.is_empty() => format!("{}: no evidence", self.subject),
-            Kind::None { reason } => format!("{}: no evidence ({reason})", self.subject),
-            Kind::Unverifiable { kind } => format!("{}: this client cannot verify {kind}", self.subject),
-        }
-    }
-}
-
-/// Asks with a fresh nonce and checks the answer.
-pub async fn attest(connection: &Connection, want_capacity: bool) -> Result<Attested, AttestError> {
-    let mut nonce = [0; NONCE_LEN];
-    OsRng.fill_bytes(&mut nonce);
-    let request = AttestRequest {
-        nonce: nonce.to_vec(),
-        want_capacity,
-    };
-    let reply: AttestReply = exchange(connection, protocol::ATTEST, request).await?;
-    verify(reply, &nonce, connection.provider(), connection.requester())
-}
 
 /// Checks an answer against the question: nonce as asked, provider as connected to, requester as ourselves.
 pub fn verify(reply: AttestReply, nonce: &[u8], provider: PeerId, requester: PeerId) -> Result<Attested, AttestError> {
@@ -242,7 +131,7 @@ fn evidence(list: Vec<wire::Evidence>, root: &binding::Hash) -> Result<Vec<Evide
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::NotAccepted, *};
 
     /// An honest provider's answer among `others` more questions.
     fn answer(nonce: &[u8], provider: PeerId, requester: PeerId, others: u8) -> AttestReply {
