@@ -10,6 +10,7 @@ use crate::{
     credential::SignError,
     exit::Exit,
     key::KeyError,
+    known::KnownError,
     manifest::ManifestError,
     net::NetError,
     provider::ProviderError,
@@ -67,12 +68,112 @@ impl Ended {
     }
 }
 
+/// A word of this client for a failure that no provider told: [`Error::code`] gives it, `apocryph explain` explains it.
+pub struct OwnCode {
+    pub code: &'static str,
+    pub meaning: &'static str,
+    pub remedy: &'static str,
+    pub exit: Exit,
+}
+
+const fn own(code: &'static str, exit: Exit, meaning: &'static str, remedy: &'static str) -> OwnCode {
+    OwnCode {
+        code,
+        meaning,
+        remedy,
+        exit,
+    }
+}
+
+pub const OWN_CODES: &[OwnCode] = &[
+    own(
+        "usage",
+        Exit::Usage,
+        "Something that the command needs is missing or contradicts itself.",
+        "See `apocryph COMMAND --help`.",
+    ),
+    own(
+        "no_key",
+        Exit::Usage,
+        "There is no usable key.",
+        "Make one with `apocryph key new`, or name yours with --key-file or in APOCRYPH_KEY.",
+    ),
+    own(
+        "no_provider",
+        Exit::Usage,
+        "No provider is named, or what is named is none.",
+        "Name one with --provider: a multiaddr that ends in the peer id, or a name of `apocryph provider list`.",
+    ),
+    own(
+        "no_manifest",
+        Exit::Usage,
+        "The manifest cannot be read.",
+        "Check its path; `-` reads from standard input.",
+    ),
+    own(
+        "state_file",
+        Exit::Failure,
+        "What is remembered of a pod or a provider cannot be read or written.",
+        "Check --state-dir and its rights, and that the key is the one that the pod was deployed with.",
+    ),
+    own(
+        "cannot_sign",
+        Exit::Failure,
+        "The key could not sign the request.",
+        "Check the key with `apocryph key show`.",
+    ),
+    own(
+        "unreachable",
+        Exit::Unreachable,
+        "There is no connection to the provider.",
+        "Check its address and that its port is open from here; try again in a minute.",
+    ),
+    own(
+        "stream_lost",
+        Exit::Unreachable,
+        "The connection broke before the provider's last word, for as long as it was tried again.",
+        "Run the same command again; what the provider has accepted goes on meanwhile.",
+    ),
+    own(
+        "not_attested",
+        Exit::NotAttested,
+        "The provider proves nothing that this client accepts about what it runs on.",
+        "Choose one that does, or say --allow-unattested: who runs the cluster can read the manifest then.",
+    ),
+    own(
+        "attestation_invalid",
+        Exit::NotAttested,
+        "The attestation was not made for this question.",
+        "Do not use this provider: somebody may stand between you and it.",
+    ),
+    own(
+        "timeout",
+        Exit::Unavailable,
+        "The time that --timeout gives is over (exit status 9 when the pod was in trouble, 11 when the provider was never reached).",
+        "Give more time, or see where the pod stands with `apocryph watch POD`.",
+    ),
+    own(
+        "output",
+        Exit::Failure,
+        "The output could not be written.",
+        "Check where it goes: a full disk or a closed pipe.",
+    ),
+    own(
+        "interrupted",
+        Exit::Interrupted,
+        "You or the system ended the command.",
+        "Run it again, for a deployment with --resume; what the provider has accepted goes on meanwhile.",
+    ),
+];
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    #[error(transparent)]
+    Known(#[from] KnownError),
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     #[error(transparent)]
@@ -177,12 +278,18 @@ impl Error {
             Error::Manifest(error) => error.code().to_owned(),
             Error::Trouble(status) => status.code.text.clone(),
             Error::Ended(ended) => ended.code.text.clone(),
+            Error::Session(SessionError::Unsendable(_)) => Code::RequestTooLarge.as_str().into(),
+            Error::Session(SessionError::Net(_))
+            | Error::Capacity(CapacityError::Session(SessionError::Net(_)))
+            | Error::Attest(AttestError::Session(SessionError::Net(_)))
+            | Error::Net(_) => "unreachable".into(),
             Error::Attest(AttestError::Session(_)) | Error::Capacity(_) | Error::Session(_) => "stream_lost".into(),
             Error::Key(_) => "no_key".into(),
-            Error::Provider(_) => "no_provider".into(),
-            Error::State(_) => "state_file".into(),
+            Error::Known(KnownError::State(_) | KnownError::Broken(_) | KnownError::TooLong) | Error::State(_) => {
+                "state_file".into()
+            }
+            Error::Provider(_) | Error::Known(_) => "no_provider".into(),
             Error::Sign(_) => "cannot_sign".into(),
-            Error::Net(_) => "unreachable".into(),
             Error::Attest(_) => "attestation_invalid".into(),
             Error::NotAttested(_) => "not_attested".into(),
             Error::Timeout { .. } => "timeout".into(),
@@ -198,6 +305,7 @@ impl Error {
         if let Some(refusal) = self.refusal() {
             return match refusal.remedy.as_str() {
                 "" if refusal.retry_after > 0 => format!("Try again in {} s.", refusal.retry_after),
+                "" => refusal.code.known.map(Code::remedy).unwrap_or_default().into(),
                 remedy => remedy.to_owned(),
             };
         }
@@ -207,9 +315,11 @@ impl Error {
         match self {
             Error::Key(error) => error.remedy(),
             Error::Provider(error) => error.remedy(),
+            Error::Known(error) => error.remedy(),
             Error::Manifest(error) => error.remedy(),
             Error::State(error) => error.remedy().to_owned(),
             Error::Net(error) => error.remedy().to_owned(),
+            Error::Session(SessionError::Unsendable(_)) => Code::RequestTooLarge.remedy().into(),
             Error::Attest(AttestError::Session(_)) | Error::Capacity(_) | Error::Session(_) => {
                 "Run the same command again; what was accepted goes on meanwhile.".into()
             }
@@ -218,16 +328,24 @@ impl Error {
                 "The provider could read the manifest and its secrets. Choose one that proves its stack, or say --allow-unattested."
                     .into()
             }
+            Error::Trouble(status) if status.remedy.is_empty() => {
+                status.code.known.map(Code::remedy).unwrap_or_default().into()
+            }
             Error::Trouble(status) => status.remedy.clone(),
             Error::Ended(ended) if ended.already => {
                 "Start it anew with `apocryph deploy --resume POD --restart`; the old volumes' data is gone.".into()
+            }
+            Error::Ended(ended) if ended.remedy.is_empty() => {
+                ended.code.known.map(Code::remedy).unwrap_or_default().into()
             }
             Error::Ended(ended) => ended.remedy.clone(),
             Error::Timeout { last: Some(status), .. } if !status.remedy.is_empty() => status.remedy.clone(),
             Error::Timeout { reached: false, .. } => NetError::Unreachable(String::new()).remedy().to_owned(),
             Error::Timeout { .. } => "Give more time with --timeout, or see where it stands with `apocryph watch POD`.".into(),
             Error::Usage { remedy, .. } | Error::Interrupted { remedy } => remedy.clone(),
-            Error::Refused(_) | Error::Sign(_) | Error::Output(_) => String::new(),
+            Error::Sign(_) => "Check the key with `apocryph key show`.".into(),
+            Error::Output(_) => "Check where the output goes: a full disk or a closed pipe.".into(),
+            Error::Refused(_) => String::new(),
         }
     }
 
@@ -237,6 +355,8 @@ impl Error {
         }
         match self {
             Error::Key(_) | Error::Provider(_) | Error::Usage { .. } => Exit::Usage,
+            Error::Known(KnownError::State(_) | KnownError::Broken(_) | KnownError::TooLong) => Exit::Failure,
+            Error::Known(_) => Exit::Usage,
             Error::Manifest(error) => error.exit(),
             Error::State(
                 StateError::Unknown(..) | StateError::Ambiguous(..) | StateError::NotAPodId(_) | StateError::NoHome,
@@ -351,6 +471,9 @@ mod tests {
             (Error::Interrupted { remedy: String::new() }, 130),
         ] {
             assert_eq!(error.exit().status(), expected, "{error}");
+            let code = error.code();
+            let explained = OWN_CODES.iter().any(|own| own.code == code) || Code::parse(&code).is_some();
+            assert!(explained, "{code} of {error} is in no list");
         }
         assert_eq!(ended(Code::DeletedByPublisher, false).exit(), Exit::Ok);
         assert_eq!(ended(Code::DeletedByAdmin, false).exit(), Exit::Ended);

@@ -9,7 +9,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`key`] | the publisher's Ethereum key |
-//! | [`provider`], [`net`] | where a provider is; one connection to it, streams opened on that |
+//! | [`provider`], [`known`], [`net`] | where a provider is; those with a name; one connection, streams opened on it |
 //! | [`credential`] | requests signed as envelopes |
 //! | [`session`], [`reply`] | one request, then replies until the final one; replies as typed values |
 //! | [`attest`], [`capacity`] | the two questions that need no key |
@@ -31,6 +31,7 @@ pub mod error;
 pub mod exit;
 pub mod follow;
 pub mod key;
+pub mod known;
 pub mod manifest;
 pub mod net;
 pub mod pod_id;

@@ -57,7 +57,9 @@ impl ManifestError {
         match self {
             ManifestError::Io { .. } => "Check the path; `-` reads the manifest from standard input.",
             ManifestError::TooLarge(_) => "A manifest has at most 256 KiB, and 768 KiB of environment values.",
-            ManifestError::Text { .. } => "Names are written as in the samples under deploy/samples (lowerCamel).",
+            ManifestError::Text { .. } => {
+                "Correct that place: YAML or JSON, with lowerCamel names as in the README's example and deploy/samples."
+            }
             ManifestError::Invalid(invalid) if invalid.code.class() == Class::NotServed => {
                 "Leave the field out, or choose a provider that serves it."
             }

@@ -33,8 +33,8 @@ pub enum ProviderError {
 
 impl ProviderError {
     pub fn remedy(&self) -> String {
-        "Give the provider as --provider or in APOCRYPH_PROVIDER, for example \
-         /ip4/203.0.113.7/tcp/4001/p2p/12D3KooW… or /dns4/example.org/udp/4001/quic-v1/p2p/12D3KooW…; several addresses of one \
+        "Give the provider as --provider or in APOCRYPH_PROVIDER: a name of `apocryph provider list`, or its address with its peer \
+         id, as /ip4/203.0.113.7/tcp/4001/p2p/12D3KooW… or /dns4/example.org/udp/4001/quic-v1/p2p/12D3KooW…; several of one \
          provider are separated by commas."
             .into()
     }

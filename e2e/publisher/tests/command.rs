@@ -367,6 +367,88 @@ async fn what_was_never_sent_is_no_pod_and_gives_way_to_another_manifest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_provider_by_its_name_and_what_it_said_last() {
+    let provider = FakeProvider::start(|_, _| happy()).await;
+    let home = Home::with_key();
+    let empty = home.run(None, &["provider", "list"]);
+    assert_eq!(code(&empty), 0);
+    assert!(stdout(&empty).contains("provider add"), "{}", stdout(&empty));
+
+    let address = provider.provider.to_string();
+    assert_eq!(code(&home.run(None, &["provider", "add", "attic", &address])), 0);
+    assert_eq!(code(&home.run(None, &["provider", "add", "attic", &address])), 2);
+    assert_eq!(code(&home.run(None, &["provider", "add", "cellar", &address])), 0);
+
+    let ask = |arguments: &'static [&'static str]| {
+        let mut command = home.command(None, arguments);
+        async {
+            tokio::task::spawn_blocking(move || command.output().unwrap())
+                .await
+                .unwrap()
+        }
+    };
+    assert_eq!(code(&ask(&["capacity", "--provider", "attic"]).await), 0);
+    let deployed = ask(&["deploy", "pod.yaml", "--provider", "attic", "--allow-unattested"]).await;
+    assert_eq!(code(&deployed), 0, "{}", stderr(&deployed));
+
+    let listed = home.run(None, &["provider", "list"]);
+    let text = stdout(&listed);
+    let rows: Vec<Vec<_>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["NAME", "ASKED", "ACCEPTING", "FREE", "PRICES"], "{text}");
+    assert_eq!((rows[1][0], rows[1][3], rows[1][4]), ("attic", "ago", "yes"), "{text}");
+    assert!(text.contains("cpu 1") && !text.contains('\u{1b}'), "{text}");
+    assert_eq!(rows[2][..2], ["cellar", "never"], "{text}");
+    let json = json_lines(&home.run(None, &["--output", "json", "provider", "list"]));
+    assert_eq!(json[0]["asked"]["accepting"], true);
+    assert!(json[0]["asked"]["at"].as_u64().unwrap() > 1_700_000_000);
+    assert_eq!(json[1]["asked"], Value::Null);
+
+    assert_eq!(code(&home.run(None, &["provider", "remove", "attic"])), 0);
+    let gone = home.run(None, &["capacity", "--provider", "attic"]);
+    assert_eq!(code(&gone), 2);
+    assert!(stderr(&gone).contains("provider list"), "{}", stderr(&gone));
+}
+
+#[test]
+fn a_code_is_explained_in_both_spellings() {
+    let home = Home::new();
+    let one = home.run(None, &["explain", "image_not_found"]);
+    assert_eq!(code(&one), 0);
+    insta::assert_snapshot!("explain", stdout(&one));
+    assert_eq!(stdout(&home.run(None, &["explain", "ImageNotFound"])), stdout(&one));
+    assert!(stdout(&home.run(None, &["explain", "unreachable"])).contains("11: no connection"));
+    let all = json_lines(&home.run(None, &["--output", "json", "explain"]));
+    assert!(all.len() > apocryph_proto::outcome::Code::ALL.len());
+    let unknown = home.run(None, &["explain", "from_the_future"]);
+    assert_eq!(code(&unknown), 2);
+    assert!(stderr(&unknown).contains("apocryph explain"), "{}", stderr(&unknown));
+}
+
+#[test]
+fn each_shell_gets_a_script_that_knows_the_commands() {
+    let home = Home::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = home
+            .command(None, &["completion", shell])
+            .env("APOCRYPH_OUTPUT", "json")
+            .output()
+            .unwrap();
+        assert_eq!(code(&script), 0);
+        let text = stdout(&script);
+        for word in ["deploy", "allow-unattested", "explain"] {
+            assert!(text.contains(word), "{shell}: {word}");
+        }
+    }
+    // Bash itself: what follows `apocryph de` on the line.
+    let script = "source <(\"$1\" completion bash); COMP_WORDS=(apocryph de); COMP_CWORD=1; _apocryph apocryph de apocryph; echo \"${COMPREPLY[@]}\"";
+    let completed = Command::new("bash")
+        .args(["-euc", script, "bash", env!("CARGO_BIN_EXE_apocryph")])
+        .output()
+        .unwrap();
+    assert_eq!(stdout(&completed).trim(), "deploy delete", "{}", stderr(&completed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn attest_and_capacity_need_no_key() {
     let provider = FakeProvider::start(|_, _| vec![]).await;
     let home = Home::new();
@@ -420,4 +502,33 @@ async fn interrupted_it_says_how_to_go_on() {
 fn help_tells_the_exit_statuses() {
     let help = stdout(&Home::new().run(None, &["--help"]));
     insta::assert_snapshot!("help", help);
+}
+
+#[test]
+fn every_command_says_what_it_does_and_how_it_ends() {
+    let home = Home::new();
+    let mut told = String::new();
+    for command in [
+        "key new",
+        "key show",
+        "provider add",
+        "provider list",
+        "provider remove",
+        "attest",
+        "capacity",
+        "check",
+        "deploy",
+        "watch",
+        "delete",
+        "explain",
+        "completion",
+    ] {
+        let words: Vec<_> = command.split(' ').chain(["--help"]).collect();
+        let help = stdout(&home.run(None, &words));
+        assert!(help.contains("Exit status: 0"), "{command}:\n{help}");
+        // The options of every command are in the help of the program.
+        let own = help.split("Options of every command").next().unwrap();
+        told.push_str(&format!("==== {command}\n{own}\n"));
+    }
+    insta::assert_snapshot!("help_of_commands", told);
 }

@@ -9,11 +9,28 @@ use crate::{deploy::Until, exit::Exit, pod_id::PodId};
 /// How long `deploy` waits for running or accepted when nothing is said: longer than a provider's start deadline.
 const DEPLOY_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
+/// Heading of the options that every command takes.
+const EVERYWHERE: &str = "Options of every command";
+/// Under each command.
+const SEE_EXITS: &str = "Exit status: 0 when it worked; `apocryph --help` lists the others.";
+const WATCH_EXITS: &str = "Exit status: 0 when the pod runs (--until running) or was ended by your own delete, 10 when it ended otherwise; \
+     `apocryph --help` lists the others.";
+const CAPACITY_EXITS: &str = "Exit status: 0 when pods are accepted now and what was asked for fits, 7 when not; `apocryph --help` lists the others.";
+const FIRST_STEPS: &str = "\
+First steps:
+  apocryph key new
+  apocryph provider add home /ip4/203.0.113.7/tcp/30700/p2p/12D3KooW...
+  apocryph capacity --provider home
+  apocryph check pod.yaml
+  apocryph deploy pod.yaml --provider home --allow-unattested
+  apocryph watch
+  apocryph delete";
+
 /// Rent a place for a container from a provider of the Apocryph network.
 ///
 /// The key comes from --key-file, or in hex from the environment variable APOCRYPH_KEY; never from an argument.
 #[derive(Debug, Parser)]
-#[command(name = "apocryph", version, max_term_width = 100, after_help = exits())]
+#[command(name = "apocryph", version, max_term_width = 100, after_help = closing())]
 pub struct Args {
     #[command(flatten)]
     pub global: Global,
@@ -24,16 +41,17 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub struct Global {
     /// Lines for people, or one JSON object a line for scripts
-    #[arg(long, global = true, value_enum, default_value_t = Format::Human, env = "APOCRYPH_OUTPUT")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Format::Human, env = "APOCRYPH_OUTPUT")]
     pub output: Format,
     /// File with the publisher's key [default: ~/.config/apocryph/key]
-    #[arg(long, global = true, value_name = "PATH", env = "APOCRYPH_KEY_FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "PATH", env = "APOCRYPH_KEY_FILE")]
     pub key_file: Option<PathBuf>,
-    /// Folder of the state files [default: ~/.local/state/apocryph]
-    #[arg(long, global = true, value_name = "PATH", env = "APOCRYPH_STATE_DIR")]
+    /// Folder with what is remembered of pods and providers [default: ~/.local/state/apocryph]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "PATH", env = "APOCRYPH_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
-    /// The provider, as multiaddr with peer id; several addresses of one provider separated by commas
-    #[arg(long, global = true, value_name = "MULTIADDR", env = "APOCRYPH_PROVIDER")]
+    /// The provider: a name of `apocryph provider list`, or a multiaddr that ends in its peer id (several of one provider
+    /// separated by commas)
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "NAME|MULTIADDR", env = "APOCRYPH_PROVIDER")]
     pub provider: Option<String>,
 }
 
@@ -45,63 +63,136 @@ pub enum Format {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// The publisher's key
+    /// The publisher's key: make one, show its address
     #[command(subcommand)]
     Key(Key),
+    /// Providers by name: add, list, remove
+    #[command(subcommand)]
+    Provider(Providers),
     /// Ask the provider to prove what it runs on
+    ///
+    /// Needs no key. Prints what the provider claims, and for each part of its stack whether anything proves it.
+    #[command(after_help = SEE_EXITS)]
     Attest {
         /// Fail (exit status 12) when nothing that is given proves it
         #[arg(long)]
         require_evidence: bool,
     },
     /// Ask what is free, what it costs, and whether a pod of this size would fit
+    ///
+    /// Needs no key. With --provider NAME the reply is remembered for `apocryph provider list`.
+    #[command(after_help = CAPACITY_EXITS)]
     Capacity(Wanted),
     /// Check a manifest, offline
+    ///
+    /// With the parser that providers admit with: what it refuses they refuse, with the same words. Nothing is sent.
+    #[command(after_help = SEE_EXITS)]
     Check {
         /// Manifest in YAML or JSON; `-`: standard input
         manifest: PathBuf,
     },
     /// Send a manifest and see it run
+    ///
+    /// Prints a line per status until the pod runs, then its addresses. A connection that breaks is made again by itself; a
+    /// command that was ended goes on with --resume.
+    #[command(after_help = SEE_EXITS)]
     Deploy(Deploy),
     /// Follow a pod
+    #[command(after_help = WATCH_EXITS)]
     Watch {
         /// Pod id, or the beginning of one that was deployed from here; left out: the only one there is
         pod: Option<String>,
+        /// When to leave
         #[arg(long, value_enum, default_value_t = Goal::Ended)]
         until: Goal,
-        /// Give up after this long: 90s, 10m, 2h
+        /// Give up after this long: 90s, 10m, 2h [default: never]
         #[arg(long, value_name = "TIME", value_parser = duration)]
         timeout: Option<Duration>,
     },
     /// End a pod; its volumes go with it
+    #[command(after_help = SEE_EXITS)]
     Delete {
         /// Pod id, or the beginning of one that was deployed from here; left out: the only one there is
         pod: Option<String>,
-        /// Give up after this long: 90s, 10m, 2h; the end itself goes on
+        /// Give up after this long: 90s, 10m, 2h; the end itself goes on [default: never]
         #[arg(long, value_name = "TIME", value_parser = duration)]
         timeout: Option<Duration>,
+    },
+    /// What an outcome code means and what to do about it
+    #[command(after_help = SEE_EXITS)]
+    Explain {
+        /// As an error or a status shows it: image_not_found, or ImageNotFound; left out: all of them
+        code: Option<String>,
+    },
+    /// Print a script that completes this command in a shell
+    ///
+    /// For bash: `source <(apocryph completion bash)` in ~/.bashrc. For zsh: write it to a file `_apocryph` in a folder of
+    /// $fpath. For fish: write it to ~/.config/fish/completions/apocryph.fish.
+    #[command(after_help = SEE_EXITS)]
+    Completion {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Key {
     /// Make a key; refuses to overwrite one
+    ///
+    /// It is written to --key-file, for its owner alone. Who has it owns your pods; keep a copy, it cannot be made again.
+    #[command(after_help = SEE_EXITS)]
     New,
     /// Print the address
+    #[command(after_help = SEE_EXITS)]
     Show,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Providers {
+    /// Remember where a provider is, under a name for --provider
+    ///
+    /// Nothing is sent. A name that is taken is refused.
+    #[command(after_help = SEE_EXITS)]
+    Add {
+        /// Letters, digits, `-`, `_` and `.`
+        name: String,
+        /// Multiaddr that ends in the peer id; several of one provider separated by commas
+        #[arg(value_name = "MULTIADDR")]
+        address: String,
+    },
+    /// All that are known, with the capacity they told last and when that was
+    ///
+    /// Nothing is sent: `apocryph capacity --provider NAME` asks anew.
+    #[command(after_help = SEE_EXITS)]
+    List,
+    /// Forget a name; pods that were deployed there are not touched
+    #[command(after_help = SEE_EXITS)]
+    Remove {
+        /// As `apocryph provider list` shows it
+        name: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct Wanted {
-    /// 500m, 1, 1.5
+    /// Processor of one pod, in cores or thousandths: 1, 1.5, 500m
     #[arg(long, value_name = "CORES")]
     pub cpu: Option<String>,
-    /// 256Mi, 1Gi
+    /// Memory of one pod, in bytes with Ki, Mi, Gi, Ti or k, M, G, T: 256Mi, 1Gi
     #[arg(long, value_name = "BYTES")]
     pub memory: Option<String>,
-    /// Volumes in all
+    /// Volumes of one pod in all: 10Gi
     #[arg(long, value_name = "BYTES")]
     pub storage: Option<String>,
+    /// Files that a pod writes outside its volumes: 1Gi
     #[arg(long, value_name = "BYTES")]
     pub ephemeral_storage: Option<String>,
 }
@@ -120,12 +211,14 @@ pub struct Deploy {
     /// The pod has ended: start it anew, with empty volumes
     #[arg(long)]
     pub restart: bool,
-    /// Send the manifest although the provider's stack is not proven: its admins can read it
+    /// Send the manifest although the provider's stack is not proven: its admins can read it. This version accepts no kind of
+    /// evidence yet, so nothing is sent without
     #[arg(long)]
     pub allow_unattested: bool,
-    /// Leave as soon as the provider has accepted
+    /// Leave as soon as the provider has accepted; `apocryph watch` follows the pod
     #[arg(long, conflicts_with_all = ["until", "fail_fast"])]
     pub detach: bool,
+    /// When to leave
     #[arg(long, value_enum, default_value_t = Goal::Running)]
     pub until: Goal,
     /// Leave at the first trouble (image not found, ...) instead of waiting for it to be mended
@@ -156,7 +249,9 @@ impl Deploy {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Goal {
+    /// Every replica is ready
     Running,
+    /// The pod has ended; until then each change is told
     Ended,
 }
 
@@ -189,12 +284,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(seconds))
 }
 
-fn exits() -> String {
+fn closing() -> String {
     let lines: Vec<_> = Exit::ALL
         .iter()
         .map(|exit| format!("  {:>3}  {}", exit.status(), exit.meaning()))
         .collect();
-    format!("Exit status:\n{}", lines.join("\n"))
+    format!(
+        "{FIRST_STEPS}\n\nExit status (`apocryph explain CODE` tells that of an outcome code):\n{}",
+        lines.join("\n")
+    )
 }
 
 #[cfg(test)]

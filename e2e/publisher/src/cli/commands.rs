@@ -1,23 +1,26 @@
-//! Which command runs, and the commands that are not about a pod: key, check, attest, capacity.
+//! Which command runs, and the commands that are not about a pod: key, check, attest, capacity, completion.
 
 use std::path::{Path, PathBuf};
 
 use apocryph_proto::v0::pod::Resource;
+use clap::CommandFactory;
 use serde_json::json;
 
 use super::{
-    args::{Args, Command, Global, Key, Wanted},
-    human, json as machine,
+    args::{Args, Command, Global, Key, Shell, Wanted},
+    explain, human, json as machine,
     output::Output,
-    pods,
+    pods, providers,
 };
 use crate::{
     attest::attest,
     capacity::capacity,
+    credential,
     error::Error,
     exit::Exit,
     follow::Settings,
     key::PublisherKey,
+    known::Known,
     manifest,
     net::{Client, Connection},
     provider::{Provider, ProviderError},
@@ -50,7 +53,10 @@ async fn dispatch(args: Args, output: &mut Output, remedy: &mut String) -> Resul
         Command::Key(Key::Show) => key_show(&global, output),
         Command::Attest { require_evidence } => attest_command(&global, require_evidence, output).await,
         Command::Capacity(wanted) => capacity_command(&global, &wanted, output).await,
+        Command::Provider(command) => providers::run(&global, command, output),
         Command::Check { manifest } => check(&manifest, output),
+        Command::Explain { code } => explain::explain(code.as_deref(), output),
+        Command::Completion { shell } => completion(shell, output),
         Command::Deploy(args) => pods::deploy(&global, args, output, remedy).await,
         Command::Watch { pod, until, timeout } => {
             let settings = Settings {
@@ -100,11 +106,11 @@ pub fn load_key(global: &Global) -> Result<PublisherKey, Error> {
 }
 
 pub fn provider(global: &Global) -> Result<Option<Provider>, Error> {
-    Ok(global.provider.as_deref().map(str::parse).transpose()?)
+    Ok(providers::given(global)?.map(|(provider, _)| provider))
 }
 
-fn needed_provider(global: &Global) -> Result<Provider, Error> {
-    provider(global)?.ok_or(Error::Provider(ProviderError::None))
+fn needed_provider(global: &Global) -> Result<(Provider, Option<Known>), Error> {
+    providers::given(global)?.ok_or(Error::Provider(ProviderError::None))
 }
 
 pub fn store(global: &Global) -> Result<Store, Error> {
@@ -142,17 +148,29 @@ fn check(path: &Path, output: &mut Output) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
+fn completion(shell: Shell, output: &mut Output) -> Result<Exit, Error> {
+    let shell = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "apocryph", &mut script);
+    output.raw(&String::from_utf8_lossy(&script));
+    Ok(Exit::Ok)
+}
+
 /// One connection for a question without a key.
-async fn connect(global: &Global, output: &mut Output) -> Result<(Client, Connection), Error> {
-    let provider = needed_provider(global)?;
+async fn connect(provider: &Provider, output: &mut Output) -> Result<(Client, Connection), Error> {
     output.start_live();
     let client = Client::start()?;
-    let connection = client.connect(&provider).await?;
+    let connection = client.connect(provider).await?;
     Ok((client, connection))
 }
 
 async fn attest_command(global: &Global, require_evidence: bool, output: &mut Output) -> Result<Exit, Error> {
-    let (client, connection) = connect(global, output).await?;
+    let (provider, _) = needed_provider(global)?;
+    let (client, connection) = connect(&provider, output).await?;
     let attested = attest(&connection, false).await;
     let provider = connection.provider().to_base58();
     drop(connection);
@@ -178,20 +196,30 @@ fn wanted(wanted: &Wanted) -> Result<Vec<Resource>, Error> {
     let bytes = bytes
         .into_iter()
         .filter_map(|(name, text)| Some(quantity::bytes(name, text.as_ref()?)));
-    cpu.chain(bytes)
-        .collect::<Result<_, _>>()
-        .map_err(|e| Error::usage(e.to_string(), "Amounts are whole after their unit is applied."))
+    cpu.chain(bytes).collect::<Result<_, _>>().map_err(|e| {
+        Error::usage(
+            e.to_string(),
+            "See `apocryph capacity --help` for the forms; no fraction may be left of a byte or of 1m cpu.",
+        )
+    })
 }
 
 async fn capacity_command(global: &Global, args: &Wanted, output: &mut Output) -> Result<Exit, Error> {
     let wanted = wanted(args)?;
     let asked = !wanted.is_empty();
-    let (client, connection) = connect(global, output).await?;
+    let (provider, known) = needed_provider(global)?;
+    let (client, connection) = connect(&provider, output).await?;
     let answer = capacity(&connection, wanted).await;
     drop(connection);
     client.shutdown().await;
     let answer = answer?;
     output.tell(&human::capacity(&answer, asked), &machine::capacity(&answer));
+    if let Some(mut known) = known {
+        // What was asked for is told already.
+        if let Err(error) = known.note(&store(global)?, &answer, credential::now()) {
+            output.note(&format!("`apocryph provider list` will not show this reply: {error}"));
+        }
+    }
     let now = answer.not_accepting.is_none() && (answer.fits || !asked);
     Ok(if now { Exit::Ok } else { Exit::Unavailable })
 }

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use apocryph_proto::v0::provisioning_capacity::{CapacityResponse, PriceTable, price_table::Payment};
+use apocryph_proto::v0::{
+    pod::Resource,
+    provisioning_capacity::{CapacityResponse, PriceTable, price_table::Payment},
+};
 
 use crate::{
     attest::Attested,
     follow::Event,
     key::address_text,
+    known::{Asked, Known},
     manifest::Checked,
     quantity::{binary, show},
     reply::{Status, phase_name, printable},
@@ -38,15 +42,8 @@ pub fn addresses(status: &Status) -> Vec<String> {
 pub fn admitted(status: &Status) -> Vec<String> {
     let Some(pod) = &status.admitted else { return Vec::new() };
     let one = |container: &apocryph_proto::v0::pod::Container| {
-        let resources: Vec<_> = container
-            .resource_requests
-            .iter()
-            .map(|r| format!("{} {}", printable(&r.resource), show(r)))
-            .collect();
-        line(
-            "reserved",
-            format!("{}: {}", printable(&container.name), resources.join(", ")),
-        )
+        let reserved = resources(&container.resource_requests);
+        line("reserved", format!("{}: {reserved}", printable(&container.name)))
     };
     pod.containers.iter().map(one).collect()
 }
@@ -119,19 +116,21 @@ pub fn attestation(provider: &str, attested: &Attested) -> Vec<String> {
     lines
 }
 
+/// `cpu 3500m, memory 2 GiB`.
+fn resources(list: &[Resource]) -> String {
+    let words: Vec<_> = list
+        .iter()
+        .map(|r| format!("{} {}", printable(&r.resource), show(r)))
+        .collect();
+    if words.is_empty() {
+        "nothing".into()
+    } else {
+        words.join(", ")
+    }
+}
+
 /// All that a capacity reply says.
 pub fn capacity(capacity: &CapacityResponse, asked: bool) -> Vec<String> {
-    let resources = |list: &[apocryph_proto::v0::pod::Resource]| {
-        let words: Vec<_> = list
-            .iter()
-            .map(|r| format!("{} {}", printable(&r.resource), show(r)))
-            .collect();
-        if words.is_empty() {
-            "nothing".into()
-        } else {
-            words.join(", ")
-        }
-    };
     let mut lines = vec![line("free", resources(&capacity.available_resources))];
     for shape in &capacity.nodes {
         let mut text = format!("{} of {}", shape.count, resources(&shape.free));
@@ -174,6 +173,52 @@ pub fn capacity(capacity: &CapacityResponse, asked: bool) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// Known providers with what they said last. `now`: Unix seconds.
+pub fn providers(known: &[Known], now: u64) -> Vec<String> {
+    let rows = known.iter().map(|known| {
+        let (asked, accepting, free, prices) = match &known.asked {
+            None => ("never".into(), "?".into(), "?".into(), "?".into()),
+            Some(Asked { at, capacity }) => (
+                format!("{} ago", rough(now.saturating_sub(*at))),
+                match &capacity.not_accepting {
+                    None => "yes".into(),
+                    Some(not) => printable(&not.code),
+                },
+                resources(&capacity.available_resources),
+                capacity.tables.iter().map(price).collect::<Vec<_>>().join("; "),
+            ),
+        };
+        [known.name.clone(), asked, accepting, free, prices]
+    });
+    let head = ["NAME", "ASKED", "ACCEPTING", "FREE", "PRICES"].map(String::from);
+    columns(std::iter::once(head).chain(rows).collect())
+}
+
+/// Seconds in their largest whole unit.
+fn rough(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// Each column as wide as its widest cell.
+fn columns<const N: usize>(rows: Vec<[String; N]>) -> Vec<String> {
+    let mut widths = [0; N];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let one = |row: &[String; N]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(one).collect()
 }
 
 fn price(table: &PriceTable) -> String {

@@ -2,11 +2,13 @@
 
 mod args;
 mod commands;
+mod explain;
 mod human;
 mod json;
 mod live;
 mod output;
 mod pods;
+mod providers;
 
 use std::process::ExitCode;
 

@@ -68,6 +68,19 @@ impl Output {
         }
     }
 
+    /// A table for people, one object a row for scripts.
+    pub fn tell_all(&mut self, lines: &[String], values: &[Value]) {
+        match self.format {
+            Format::Human => self.lines(lines),
+            Format::Json => self.lines(&values.iter().map(Value::to_string).collect::<Vec<_>>()),
+        }
+    }
+
+    /// Text for another program, in neither form.
+    pub fn raw(&mut self, text: &str) {
+        self.lines(&[text.trim_end().to_owned()]);
+    }
+
     pub fn event(&mut self, event: &Event) {
         if let Some(live) = &self.live {
             live.say(&waiting_for(event));

@@ -69,7 +69,7 @@ impl NetError {
             NetError::Unreachable(_) | NetError::Timeout { .. } | NetError::Lost(_) => {
                 "Check the address and that its port is open from here; if the provider restarts, try again in a minute."
             }
-            NetError::Stopped => "",
+            NetError::Stopped => "Run the command again.",
         }
     }
 
