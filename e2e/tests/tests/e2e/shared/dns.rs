@@ -25,7 +25,10 @@ async fn a_tenants_pod_resolves_a_name_of_the_cluster() -> Result<()> {
     order.pod.containers[0].command = ["/bin/sh", "-c", script].map(String::from).to_vec();
     let running = actor.run(&order).await?;
     let page = http::get(&running.addresses[0].multiaddr).await?;
-    assert!(page.lines().any(|line| line.ends_with(&address)), "{address} is not in {page}");
+    assert!(
+        page.lines().any(|line| line.ends_with(&address)),
+        "{address} is not in {page}"
+    );
     actor.end(order.pod_id).await?;
     Ok(())
 }
