@@ -3,16 +3,16 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
-CLUSTER := e2e/cluster/cluster
+TOOL := e2e/cluster/cluster
 CRD := charts/apocryph-provider/templates/crd.yaml
 SCHEMA := deploy/manifest.schema.json
 
-.PHONY: help demo down test unit chart e2e check generate build up
+.PHONY: help demo down test unit chart e2e bench check generate build up
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: ## the main job, seen: a real cluster, the chart, a stranger's pod that answers (KEEP=1 leaves it up)
+demo: ## the main job, seen: a real cluster, the chart, a stranger's pod that answers (KEEP=1 leaves it up; CLUSTER=existing: README)
 	@e2e/demo/run
 
 down: ## end what `make demo KEEP=1` left up
@@ -27,9 +27,12 @@ unit: ## only the tests that need no cluster
 e2e: ## only the end-to-end tests, on a cluster that is up (ONLY=name runs those whose names contain it)
 	@e2e/tests/run --only-e2e $(ONLY)
 
+bench: ## measure, one table: accept latency, provisions per second beside their floor, writes, memory and CPU (about 5 minutes)
+	@e2e/tests/run --bench
+
 up: ## start the test cluster and leave it up
-	@$(CLUSTER) tools
-	@$(CLUSTER) up
+	@$(TOOL) tools
+	@$(TOOL) up
 
 build: ## the operator and the client, as the demo and the tests use them
 	cargo build --workspace --locked

@@ -108,6 +108,8 @@ print_env() {
     "$NODE_ADDRESS" "$HOST_ADDRESS" "$AUDIT_LOG"
 }
 
+audit_log() { echo "$AUDIT_LOG"; }
+
 logs() {
   if [ $# -gt 0 ]; then
     [ -f "$LOGS/$1.log" ] || die "no log of $1" "cluster logs lists them"

@@ -83,6 +83,12 @@ YAML
   pass "ClusterIP and NodePort answer, exec and logs work"
 }
 
+check_dns() {
+  wait_until 20 kubectl exec deployment/hello -- timeout 3 nslookup hello.default.svc.cluster.local ||
+    fail "a pod cannot resolve hello.default.svc.cluster.local"
+  pass "a pod resolves a Service's name"
+}
+
 check_user_namespace() {
   kubectl create namespace tenant >/dev/null
   kubectl label namespace tenant pod-security.kubernetes.io/enforce=baseline >/dev/null
@@ -150,12 +156,13 @@ cluster up
 check_node
 cluster up 2>&1 | grep >/dev/null 'already up' || fail "a second up does not see the first"
 check_deployment
+check_dns
 check_user_namespace
 check_audit
 kill_everything
 cluster up
 check_node
-[ -z "$(kubectl get deployments -A -o name)" ] || fail "the second cluster is not fresh"
+[ -z "$(kubectl get deployments -o name)" ] || fail "the second cluster is not fresh"
 kill -KILL "$(program_pid kubelet)"
 wait_until 5 test -s "$STATE/ended" || fail "the end of the kubelet was not noticed"
 pass "status: $(cat "$STATE/ended")"

@@ -6,6 +6,7 @@ ETCD_VERSION=3.6.5
 HELM_VERSION=3.19.4
 CONTAINERD_VERSION=2.4.2
 RUNC_VERSION=1.5.2
+COREDNS_VERSION=1.15.0
 GO_AT_LEAST=1.26.6 # containerd's go.mod asks for it
 
 # Programs, kept between runs. Every folder appears by one rename, complete or not at all.
@@ -16,6 +17,7 @@ ETCD_BIN=$CACHE/etcd-$ETCD_VERSION
 HELM_BIN=$CACHE/helm-$HELM_VERSION
 CONTAINERD_BIN=$CACHE/containerd-$CONTAINERD_VERSION
 RUNC_BIN=$CACHE/runc-$RUNC_VERSION
+COREDNS_BIN=$CACHE/coredns-$COREDNS_VERSION
 CNI_BIN=/usr/lib/cni # Debian's containernetworking-plugins
 PROGRAM_PATH=$KUBERNETES_BIN:$ETCD_BIN:$HELM_BIN:$CONTAINERD_BIN:$RUNC_BIN
 
@@ -47,6 +49,7 @@ MAX_PODS=200
 CGROUP=apocryph-cluster$SLOT      # all pods' cgroups are below it
 NFT_TABLE=apocryph-cluster$SLOT   # masquerades the node's way out
 PAUSE_IMAGE=apocryph.local/pause:1
+DNS_IMAGE=apocryph.local/coredns:$COREDNS_VERSION
 
 # Fixed places that kubelet, containerd and the controllers insist on. The node sees folders of its own there
 # (below $STATE), so the machine's are never written.

@@ -21,12 +21,13 @@ tools() {
   build containerd "$CONTAINERD_VERSION" "about 1 min cold" "$CONTAINERD_BIN" build_containerd
   build runc "$RUNC_VERSION" "about 10 s cold" "$RUNC_BIN" build_runc
   build helm "$HELM_VERSION" "about 1 min cold" "$HELM_BIN" build_helm
+  build coredns "$COREDNS_VERSION" "about 1 min cold" "$COREDNS_BIN" build_coredns
   say "all programs are there: $CACHE"
 }
 
 tools_present() {
   local dir
-  for dir in "$KUBERNETES_BIN" "$ETCD_BIN" "$CONTAINERD_BIN" "$RUNC_BIN" "$HELM_BIN"; do
+  for dir in "$KUBERNETES_BIN" "$ETCD_BIN" "$CONTAINERD_BIN" "$RUNC_BIN" "$HELM_BIN" "$COREDNS_BIN"; do
     [ -d "$dir" ] || return 1
   done
   [ -z "$(missing_packages)" ]
@@ -122,3 +123,5 @@ build_helm() {
   CGO_ENABLED=0 go_build helm "-X helm.sh/helm/v3/internal/version.version=v$HELM_VERSION" "$1/helm" \
     helm.sh/helm/v3/cmd/helm
 }
+
+build_coredns() { CGO_ENABLED=0 go_build coredns "" "$1/coredns" .; }

@@ -171,9 +171,12 @@ wait_for_node() {
   storage_class | kubectl_admin apply -f - >"$LOGS/storage-class.log" 2>&1 || return 1
   await "containerd" 60 ctr_k8s version || return 1
   pause_image || return 1
+  binary_image "$DNS_IMAGE" "$COREDNS_BIN/coredns" --user 0:0 >"$LOGS/dns-image.log" 2>&1 || return 1
+  cluster_dns | kubectl_admin apply -f - >"$LOGS/dns.log" 2>&1 || return 1
   await "node ready" 120 node_ready || return 1
   await "service accounts" 60 kubectl_admin get serviceaccount default || return 1
   await "kube-proxy" 30 busybox wget -q -O /dev/null "http://$NODE_ADDRESS:10256/healthz" || return 1
+  await "cluster DNS" 60 dns_ready || return 1
   await "every program" 10 all_programs || return 1
   node_user_namespaces || say "note: this node has no user namespaces for pods (kernel or runtime too old?)"
   : >"$STATE/ready"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034  # read by run, down and provider-address
-CLUSTER=e2e/cluster/cluster
+TOOL=e2e/cluster/cluster
 RELEASE=apocryph-provider
 NAMESPACE=apocryph-system
 OPERATOR_IMAGE=localhost/apocryph-provider:dev

@@ -1,7 +1,8 @@
 //! How publishers find the leader: the label that the libp2p Service selects, and the addresses that are announced.
 //!
 //! The Service has `externalTrafficPolicy: Local`, so only the node where the leader runs answers: its addresses are
-//! announced, with the Service's node ports, or the balancer's, or those the admin has configured; anew at each change.
+//! announced, with the Service's node ports or the host port, or the balancer's, or those the admin has configured; anew at
+//! each change.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -35,6 +36,8 @@ pub struct Settings {
     pub configured: Vec<Multiaddr>,
     /// A node's InternalIP may be announced where it has no ExternalIP.
     pub internal: bool,
+    /// The port of the leader's node that leads to its Pod: announced instead of the Service's.
+    pub host_port: Option<u16>,
 }
 
 // ---- the label
@@ -123,10 +126,7 @@ pub async fn follow(client: Client, settings: Settings, announced: watch::Sender
         if !(service.listed && node.listed) {
             continue;
         }
-        let addresses = service
-            .is
-            .as_deref()
-            .map_or_else(Vec::new, |service| addresses(service, node.is.as_deref(), &settings));
+        let addresses = addresses(service.is.as_deref(), node.is.as_deref(), &settings);
         announced.send_if_modified(|before| {
             let changed = !told || *before != addresses;
             *before = addresses;
@@ -170,29 +170,46 @@ fn seeing<T>(event: watcher::Event<T>) -> Option<Seeing<T>> {
     }
 }
 
-fn addresses(service: &Service, node: Option<&Node>, settings: &Settings) -> Vec<Multiaddr> {
-    let Some(spec) = &service.spec else { return Vec::new() };
-    let balanced = spec.type_.as_deref() == Some("LoadBalancer");
-    let hosts = if balanced {
-        balancer(service)
-    } else {
-        node.map_or_else(Vec::new, |node| node_ips(node, settings.internal))
-    };
-    let mut addresses = Vec::new();
-    for host in &hosts {
-        for port in spec.ports.iter().flatten() {
-            let number = if balanced { Some(port.port) } else { port.node_port };
-            let Some(number) = number.and_then(|number| u16::try_from(number).ok()) else {
-                continue;
-            };
-            let address = Multiaddr::empty().with(host.clone());
-            addresses.push(match port.protocol.as_deref() {
-                Some("UDP") => address.with(Protocol::Udp(number)).with(Protocol::QuicV1),
-                _ => address.with(Protocol::Tcp(number)),
-            });
-        }
+fn addresses(service: Option<&Service>, node: Option<&Node>, settings: &Settings) -> Vec<Multiaddr> {
+    let hosts = || node.map_or_else(Vec::new, |node| node_ips(node, settings.internal));
+    if let Some(port) = settings.host_port {
+        return dialled(&hosts(), &[tcp(port), quic(port)]);
     }
-    addresses
+    let Some((service, spec)) = service.and_then(|service| Some((service, service.spec.as_ref()?))) else {
+        return Vec::new();
+    };
+    let balanced = spec.type_.as_deref() == Some("LoadBalancer");
+    let hosts = if balanced { balancer(service) } else { hosts() };
+    let ports = spec.ports.iter().flatten().filter_map(|port| {
+        let number = if balanced { Some(port.port) } else { port.node_port };
+        let number = u16::try_from(number?).ok()?;
+        Some(match port.protocol.as_deref() {
+            Some("UDP") => quic(number),
+            _ => tcp(number),
+        })
+    });
+    dialled(&hosts, &ports.collect::<Vec<_>>())
+}
+
+fn tcp(port: u16) -> Multiaddr {
+    Multiaddr::empty().with(Protocol::Tcp(port))
+}
+
+fn quic(port: u16) -> Multiaddr {
+    Multiaddr::empty().with(Protocol::Udp(port)).with(Protocol::QuicV1)
+}
+
+/// Each host with each transport.
+fn dialled(hosts: &[Protocol<'static>], transports: &[Multiaddr]) -> Vec<Multiaddr> {
+    let of = |host: &Protocol<'static>| Multiaddr::empty().with(host.clone());
+    hosts
+        .iter()
+        .flat_map(|host| {
+            transports
+                .iter()
+                .map(move |transport| transport.iter().fold(of(host), Multiaddr::with))
+        })
+        .collect()
 }
 
 fn balancer(service: &Service) -> Vec<Protocol<'static>> {
@@ -287,6 +304,7 @@ mod tests {
             node: "node0".into(),
             configured: Vec::new(),
             internal,
+            host_port: None,
         }
     }
 
@@ -305,7 +323,7 @@ mod tests {
         for internal in [false, true] {
             assert_eq!(
                 text(addresses(
-                    &service("NodePort", json!([])),
+                    Some(&service("NodePort", json!([]))),
                     Some(&node),
                     &settings(internal)
                 )),
@@ -323,12 +341,34 @@ mod tests {
     fn an_internal_address_only_when_the_admin_says_so() {
         let node = node(&[("InternalIP", "10.0.0.1")]);
         let service = service("NodePort", json!([]));
-        assert_eq!(addresses(&service, Some(&node), &settings(false)), []);
+        assert_eq!(addresses(Some(&service), Some(&node), &settings(false)), []);
         assert_eq!(
-            text(addresses(&service, Some(&node), &settings(true))),
+            text(addresses(Some(&service), Some(&node), &settings(true))),
             ["/ip4/10.0.0.1/tcp/31001", "/ip4/10.0.0.1/udp/31002/quic-v1"]
         );
-        assert_eq!(addresses(&service, None, &settings(true)), []);
+        assert_eq!(addresses(Some(&service), None, &settings(true)), []);
+    }
+
+    #[test]
+    fn a_host_port_is_announced_with_the_nodes_addresses_whatever_the_service_is() {
+        let node = node(&[("ExternalIP", "203.0.113.7"), ("ExternalIP", "2001:db8::7")]);
+        let settings = Settings {
+            host_port: Some(4001),
+            ..settings(false)
+        };
+        let balanced = service("LoadBalancer", json!([{"ip": "198.51.100.1"}]));
+        for service in [None, Some(&balanced)] {
+            assert_eq!(
+                text(addresses(service, Some(&node), &settings)),
+                [
+                    "/ip4/203.0.113.7/tcp/4001",
+                    "/ip4/203.0.113.7/udp/4001/quic-v1",
+                    "/ip6/2001:db8::7/tcp/4001",
+                    "/ip6/2001:db8::7/udp/4001/quic-v1"
+                ]
+            );
+        }
+        assert_eq!(addresses(None, None, &settings), []);
     }
 
     #[test]
@@ -337,7 +377,7 @@ mod tests {
         let ingress = json!([{"ip": "198.51.100.1"}, {"hostname": "lb.example"}, {}]);
         assert_eq!(
             text(addresses(
-                &service("LoadBalancer", ingress),
+                Some(&service("LoadBalancer", ingress)),
                 Some(&node),
                 &settings(true)
             )),
@@ -349,7 +389,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            addresses(&service("LoadBalancer", json!([])), Some(&node), &settings(true)),
+            addresses(Some(&service("LoadBalancer", json!([]))), Some(&node), &settings(true)),
             []
         );
     }

@@ -253,6 +253,7 @@ impl Args {
                 node: pod.node.clone(),
                 configured: libp2p.announce.addresses,
                 internal: libp2p.announce.internal,
+                host_port: libp2p.host_port,
             },
             payment_address: match payment.address.as_str() {
                 "" => None,

@@ -33,7 +33,9 @@ dns:
 egress: {{ toJson .Values.egress }}
 exposure: {{ toJson .Values.exposure }}
 libp2p:
-  port: {{ include "apocryph.int" .Values.libp2p.service.port }}
+  tcpPort: {{ include "apocryph.tcpPort" . }}
+  quicPort: {{ include "apocryph.quicPort" . }}
+  hostPort: {{ include "apocryph.int" .Values.libp2p.hostPort }}
   announce: {{ toJson .Values.libp2p.announce }}
   limits:
     {{- range $kind, $limits := .Values.libp2p.limits }}

@@ -40,6 +40,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 system:serviceaccount:{{ .Release.Namespace }}:{{ include "apocryph.name" . }}
 {{- end }}
 
-{{- define "apocryph.announceNode" -}}
-{{ and (eq .Values.libp2p.service.type "NodePort") (empty .Values.libp2p.announce.addresses) }}
+{{/*
+Where the container listens. Two numbers: Kubernetes merges a Deployment's ports by number alone, and of two with the same one an
+upgrade that changes them (a host port) would reach TCP and lose UDP.
+*/}}
+{{- define "apocryph.tcpPort" -}}4001{{- end }}
+{{- define "apocryph.quicPort" -}}4002{{- end }}
+
+{{- define "apocryph.hostPort" -}}
+{{ with .Values.libp2p.hostPort }}hostPort: {{ include "apocryph.int" . }}, {{ end }}
 {{- end }}

@@ -80,6 +80,18 @@ fails_with() {
   grep -qF "$text" "$TEMP/error" || { cat "$TEMP/error"; return 1; }
 }
 
+# With a host port: both transports have it, the operator is told, no second Pod beside the first; without: none of it.
+host_port() {
+  render --set libp2p.hostPort=4001 >"$TEMP/with.yaml"
+  [ "$(grep -c 'containerPort: .*, hostPort: 4001, protocol: \(TCP\|UDP\)' "$TEMP/with.yaml")" = 2 ] || { echo "not on TCP and UDP"; return 1; }
+  # an upgrade merges ports by number: of two with the same one it would change the first only
+  [ -z "$(sed -n 's/.*containerPort: \([0-9]*\),.*/\1/p' "$TEMP/with.yaml" | uniq -d)" ] || { echo "a container port twice"; return 1; }
+  grep -q '^      hostPort: 4001$' "$TEMP/with.yaml" || { echo "not in the configuration"; return 1; }
+  grep -q '^  strategy: {type: Recreate}$' "$TEMP/with.yaml" || { echo "not Recreate"; return 1; }
+  ! grep -q 'rollingUpdate' "$TEMP/with.yaml" || { echo "still rollingUpdate"; return 1; }
+  ! grep -q 'hostPort: [0-9]\|Recreate' defaults.rendered.yaml || { echo "a host port that nobody asked for"; return 1; }
+}
+
 old_kubernetes_refused() { fails_with "incompatible with Kubernetes v1.32.9" --kube-version 1.32.9; }
 
 server_takes() { kubectl apply --dry-run=server --namespace default -f "$1"; }
@@ -103,12 +115,13 @@ test_that "snapshot: defaults" snapshot defaults
 test_that "snapshot: everything set" snapshot everything
 test_that "every rule has a reason, one group, no wildcard" rules_have_reasons
 test_that "uninstall keeps CRD, policies and bindings" kept
+test_that "a host port" host_port
 test_that "Kubernetes before 1.33 is refused" old_kubernetes_refused
 for namespace in default kube-system kube-public kube-node-lease; do
   test_that "refused: the namespace $namespace" fails_with "must not be in the namespace $namespace" --namespace "$namespace"
 done
 for value in 'replica=1' 'capacity.max.cpus=1' 'exposure.kind="HostPort"' 'podSecurity.level="privileged"' \
-  'timings.startDeadline=600' 'payment.address="0x12"' 'libp2p.service.type="ClusterIP"' \
+  'timings.startDeadline=600' 'payment.address="0x12"' 'libp2p.service.type="ClusterIP"' 'libp2p.hostPort=0' \
   'pricing.tables=[{"name":"a","payment":{"free":{}}}]' 'capacity.storageGiB="10Gi"'; do
   test_that "refused: $value" refuses "$value"
 done

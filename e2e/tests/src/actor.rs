@@ -24,7 +24,7 @@ use apocryph_publisher::{
 };
 use prost::Message;
 
-use crate::wait::within;
+use crate::{existing::with_images, wait::within};
 
 /// One peer with one Ethereum key.
 pub struct Actor {
@@ -45,7 +45,7 @@ pub struct Order {
 impl Order {
     /// A manifest in YAML under a fresh pod id.
     pub fn of(manifest: &str) -> Result<Order> {
-        let pod = json::pod_from_yaml(manifest)?;
+        let pod = with_images(json::pod_from_yaml(manifest)?);
         Ok(Order {
             pod,
             pod_id: PodId::random(),

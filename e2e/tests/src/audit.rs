@@ -10,7 +10,11 @@ use std::{
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::{cluster::cluster, wait::within};
+use crate::{
+    cluster::cluster,
+    install::{NAMESPACE, RELEASE},
+    wait::within,
+};
 
 /// One line of the log that was written after the request was answered.
 #[derive(Clone, Debug, Deserialize)]
@@ -59,6 +63,10 @@ impl Event {
             .get("authentication.kubernetes.io/pod-name")?
             .first()
             .map(String::as_str)
+    }
+
+    pub fn is_operators(&self) -> bool {
+        self.user.username == format!("system:serviceaccount:{NAMESPACE}:{RELEASE}")
     }
 
     pub fn is_write(&self) -> bool {

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::{
     actor::{Actor, Order},
+    existing::SLEEPER_IMAGE,
     install::Scene,
     wait,
 };
@@ -39,7 +40,7 @@ pub async fn leave(scene: &Scene, manifest: &str, pods: usize) -> Result<Filler>
     let pod: Pod = serde_json::from_value(json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": NAME},
         "spec": {"terminationGracePeriodSeconds": 0, "containers": [{
-            "name": "filler", "image": "registry.example/sleeper:1",
+            "name": "filler", "image": SLEEPER_IMAGE,
             "resources": {"requests": {"cpu": format!("{take}m")}},
         }]},
     }))?;

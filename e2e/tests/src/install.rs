@@ -13,6 +13,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::{
     actor::Actor,
     cluster::{admin, checkout, kubectl, run},
+    existing::existing,
     wait::within,
 };
 
@@ -33,6 +34,8 @@ pub enum Profile {
     FivePods,
     /// Pod Security level `restricted` for everyone, volumes of a class that nobody provisions.
     Strict,
+    /// As `Base`, with time for many pods that start at once.
+    Bench,
     /// No values at all, as `helm install` without any.
     None,
 }
@@ -42,6 +45,7 @@ impl Profile {
         match self {
             Profile::Base | Profile::None => None,
             Profile::FivePods => Some("five-pods.yaml"),
+            Profile::Bench => Some("bench.yaml"),
             Profile::Strict => Some("strict.yaml"),
         }
     }
@@ -158,6 +162,12 @@ pub fn helm_upgrade(profile: Profile, more: &[&str]) -> Result<String> {
     }
     if let Some(file) = profile.file() {
         helm.arg("--values").arg(values.join(file));
+    }
+    if let Some(existing) = existing() {
+        existing.add_image(&mut helm);
+        if !matches!(profile, Profile::None | Profile::Strict) {
+            existing.add_storage(&mut helm);
+        }
     }
     run(helm.args(more))
 }

@@ -7,6 +7,7 @@ pub mod bounds;
 pub mod cluster;
 pub mod cut;
 pub mod events;
+pub mod existing;
 pub mod filler;
 pub mod http;
 pub mod install;

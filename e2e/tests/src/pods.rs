@@ -14,7 +14,7 @@ use kube::{
     api::{DeleteParams, ListParams, PostParams},
 };
 
-use crate::{install::NAMESPACE, spec_of::spec_of, wait};
+use crate::{existing::with_images, install::NAMESPACE, spec_of::spec_of, wait};
 
 pub async fn get(admin: &Client, name: &str) -> Result<Option<ApocryphPod>> {
     Ok(Api::all(admin.clone()).get_opt(name).await?)
@@ -161,7 +161,7 @@ pub async fn settled(admin: &Client) -> Result<()> {
 
 /// An admin's own pod (no tag).
 pub fn own(name: &str, manifest: &str) -> Result<ApocryphPod> {
-    let manifest = json::to_json(&json::pod_from_yaml(manifest)?)?;
+    let manifest = json::to_json(&with_images(json::pod_from_yaml(manifest)?))?;
     let mut spec = spec_of(
         &manifest,
         &format!("0x{}", "1".repeat(40)),

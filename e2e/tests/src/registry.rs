@@ -8,7 +8,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::wait;
+use crate::{existing::SLEEPER_IMAGE, wait};
 
 /// Where the node finds it: `localhost:PORT`.
 pub struct Registry {
@@ -26,7 +26,7 @@ pub async fn empty(admin: &Client) -> Result<Registry> {
         "spec": {
             "hostNetwork": true, "terminationGracePeriodSeconds": 0,
             "containers": [{
-                "name": "httpd", "image": "registry.example/sleeper:1",
+                "name": "httpd", "image": SLEEPER_IMAGE,
                 "command": ["/bin/busybox", "httpd", "-f", "-p", format!("127.0.0.1:{PORT}"), "-h", "/tmp"],
             }],
         },

@@ -12,7 +12,7 @@ use apocryph_publisher::{
     reply::Status,
 };
 
-use crate::{leak, wait::within};
+use crate::{existing::with_images, leak, wait::within};
 
 pub struct Tenant {
     pub key: PublisherKey,
@@ -53,7 +53,7 @@ impl Tenant {
     /// Until running, through whatever happens to the connection.
     pub async fn deploy(&self, provider: &Provider, manifest: &str) -> Result<Status> {
         let mut deployment = Deployment::free(
-            json::pod_from_yaml(manifest)?,
+            with_images(json::pod_from_yaml(manifest)?),
             self.pod_id,
             &self.key,
             provider,

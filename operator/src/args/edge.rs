@@ -11,7 +11,9 @@ use crate::net::limits as net;
 pub(super) fn net_settings(libp2p: &Libp2p, memory: u64) -> Result<net::Settings, Error> {
     let Limits { connections, streams } = &libp2p.limits;
     for (field, value) in [
-        ("libp2p.port", usize::from(libp2p.port)),
+        ("libp2p.tcpPort", usize::from(libp2p.tcp_port)),
+        ("libp2p.quicPort", usize::from(libp2p.quic_port)),
+        ("libp2p.hostPort", usize::from(libp2p.host_port.unwrap_or(1))),
         ("libp2p.limits.connections.total", connections.total as usize),
         ("libp2p.limits.connections.perPeer", connections.per_peer as usize),
         ("libp2p.limits.connections.perAddress", connections.per_address),
@@ -34,7 +36,7 @@ pub(super) fn net_settings(libp2p: &Libp2p, memory: u64) -> Result<net::Settings
     }
     let defaults = net::Settings::default();
     Ok(net::Settings {
-        listen: listen(libp2p.port),
+        listen: listen(libp2p.tcp_port, libp2p.quic_port),
         streams: net::Streams {
             per_connection: streams.per_connection,
             per_peer: streams.per_peer,
@@ -56,15 +58,15 @@ pub(super) fn net_settings(libp2p: &Libp2p, memory: u64) -> Result<net::Settings
 }
 
 /// TCP and QUIC, IPv4 and, where the machine has it, IPv6.
-fn listen(port: u16) -> Vec<Multiaddr> {
+fn listen(tcp: u16, quic: u16) -> Vec<Multiaddr> {
     use libp2p::multiaddr::Protocol;
     let mut addresses = Vec::new();
     let mut both = |ip: Protocol<'static>| {
-        addresses.push(Multiaddr::empty().with(ip.clone()).with(Protocol::Tcp(port)));
+        addresses.push(Multiaddr::empty().with(ip.clone()).with(Protocol::Tcp(tcp)));
         addresses.push(
             Multiaddr::empty()
                 .with(ip)
-                .with(Protocol::Udp(port))
+                .with(Protocol::Udp(quic))
                 .with(Protocol::QuicV1),
         );
     };

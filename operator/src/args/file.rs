@@ -140,7 +140,9 @@ pub(super) enum ExposureKind {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Libp2p {
-    pub(super) port: u16,
+    pub(super) tcp_port: u16,
+    pub(super) quic_port: u16,
+    pub(super) host_port: Option<u16>,
     pub(super) announce: Announce,
     pub(super) limits: Limits,
 }

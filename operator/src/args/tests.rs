@@ -126,8 +126,9 @@ fn what_does_not_hold_is_refused_by_its_name() {
         (
             "\"addresses\":[],\"internal\"",
             "\"addresses\":[\"provider.example\"],\"internal\"",
-            "libp2p",
+            "invalid multiaddr",
         ),
+        ("hostPort: null", "hostPort: 0", "libp2p.hostPort: must be at least 1"),
     ] {
         let file = defaults();
         assert!(file.contains(from), "{from}");

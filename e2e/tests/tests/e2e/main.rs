@@ -3,6 +3,7 @@
 
 /// Beside each other, on one install.
 mod shared {
+    mod dns;
     mod first_pod;
     mod own_pods;
     mod policies;
@@ -17,6 +18,7 @@ mod alone {
     mod b_quiet;
     mod c_crash;
     mod d_leader;
+    mod e_host_port;
     mod e_secrets;
     mod f_room;
     mod g_strict;

@@ -5,13 +5,14 @@ use apocryph_e2e::{
     actor::{Actor, Order},
     audit::{Event, Tail},
     cluster::kubectl,
-    cut::{self, Cut},
+    cut::{self, Arrived, Cut, Message},
     http,
     install::{NAMESPACE, Profile, RELEASE, alone, helm_uninstall, helm_upgrade, provider},
     operator, pods,
     tenant::Tenant,
 };
 use apocryph_publisher::reply::Phase;
+use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 
 use crate::{HELLO, SLEEPER};
 
@@ -135,14 +136,44 @@ async fn an_uninstall_leaves_tenants_running_and_an_install_takes_them_over() ->
     pods::exactly_these(&scene.admin, &[]).await
 }
 
+/// A provision has fewer messages until running.
+const MESSAGES: usize = 8;
+/// Pods that start at once: each is Ready within the tests' short deadline on two busy cores.
+const AT_ONCE: usize = 6;
+
 #[tokio::test]
-async fn the_stream_cut_right_before_and_right_after_accepted_arrives_at_one_running_pod() -> Result<()> {
+async fn the_stream_cut_before_and_after_every_message_arrives_at_one_running_pod() -> Result<()> {
     let scene = alone(Profile::Base).await?;
-    for cut in [Cut::BeforeAccepted, Cut::AfterAccepted] {
-        cut::deploy_and_delete(&scene, SLEEPER, cut, async |name| {
-            pods::exactly_these(&scene.admin, &[name.to_owned()]).await
-        })
+    let every = (0..MESSAGES).map(Message::Nth).chain([Message::Running]);
+    let cuts: Vec<Cut> = every
+        .flat_map(|message| [Cut::Before(message), Cut::After(message)])
+        .chain([Cut::Sent])
+        .collect();
+    let arrived: Vec<Arrived> = stream::iter(cuts.iter().map(|cut| cut::deploy(&scene.provider, SLEEPER, *cut)))
+        .buffered(AT_ONCE)
+        .try_collect()
         .await?;
+    for (cut, arrived) in cuts.iter().zip(&arrived) {
+        assert_eq!(arrived.status.life, 1, "{cut:?}");
+        // it may run before it has had so many messages, never without the first
+        let came = match cut {
+            Cut::Before(Message::Nth(n)) | Cut::After(Message::Nth(n)) => arrived.messages > *n,
+            _ => true,
+        };
+        assert_eq!(arrived.cut, came, "{cut:?}, {} messages", arrived.messages);
+        assert!(
+            arrived.messages < MESSAGES,
+            "more messages than are cut: {}",
+            arrived.messages
+        );
     }
+    let names: Vec<String> = arrived.iter().map(|arrived| arrived.status.name.clone()).collect();
+    pods::exactly_these(&scene.admin, &names).await?;
+    try_join_all(
+        arrived
+            .into_iter()
+            .map(|arrived| arrived.tenant.delete(&scene.provider)),
+    )
+    .await?;
     Ok(())
 }

@@ -3,9 +3,11 @@
 use anyhow::{Context, Result};
 use apocryph_e2e::{
     cluster::{checkout, kubectl, run},
+    existing::with_images,
     install::{NAMESPACE, Profile, RELEASE, alone, helm_upgrade, provider},
     leak,
 };
+use apocryph_proto::json;
 
 use crate::HELLO;
 
@@ -22,7 +24,8 @@ async fn a_secret_value_is_in_two_secrets_and_nowhere_else() -> Result<()> {
     let secret = leak::secret();
     let folder = leak::folder()?;
     let manifest = folder.join("pod.yaml");
-    std::fs::write(&manifest, HELLO.replace("good day", &secret))?;
+    let pod = with_images(json::pod_from_yaml(&HELLO.replace("good day", &secret))?);
+    std::fs::write(&manifest, json::to_json(&pod)?.to_string())?;
     let bin = checkout().join("target/debug/apocryph");
     let command = |args: &[&str]| {
         run(std::process::Command::new(&bin)

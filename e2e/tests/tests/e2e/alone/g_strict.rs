@@ -9,20 +9,23 @@ use apocryph_proto::outcome::Code;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::json;
 
 use crate::{HELLO, SLEEPER};
 
-/// The class that values/strict.yaml names: it exists, and nobody makes its volumes.
+/// The class that values/strict.yaml names.
+const CLASS: &str = "nobody-provisions";
+
+/// It exists, and nobody makes its volumes.
 async fn class_without_provisioner(admin: &Client) -> Result<()> {
     let class: StorageClass = serde_json::from_value(json!({
-        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "nobody-provisions"},
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": CLASS},
         "provisioner": "example.org/nobody",
     }))?;
     Api::<StorageClass>::all(admin.clone())
-        .patch("nobody-provisions", &PatchParams::apply("e2e"), &Patch::Apply(&class))
+        .patch(CLASS, &PatchParams::apply("e2e"), &Patch::Apply(&class))
         .await?;
     Ok(())
 }
@@ -48,5 +51,8 @@ async fn a_volume_that_cannot_be_bound() -> Result<()> {
     let status = actor.provision(&order).await?.until_code(Code::VolumeUnbound).await?;
     assert!(!status.message.is_empty() && !status.remedy.is_empty(), "{status:?}");
     actor.end(order.pod_id).await?;
+    Api::<StorageClass>::all(scene.admin.clone())
+        .delete(CLASS, &DeleteParams::default())
+        .await?;
     Ok(())
 }
