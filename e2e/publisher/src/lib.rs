@@ -17,7 +17,7 @@
 //! | [`state`] | the state file |
 //! | [`follow`] | keeps asking until the goal is reached: backoff, reconnect, resume |
 //! | [`deploy`], [`watch`], [`delete`] | the goals |
-//! | [`error`], [`exit`] | what went wrong and what to do about it; the exit status |
+//! | [`error`], [`own_codes`], [`exit`] | what went wrong and what to do about it; the exit status |
 //! | [`cli`] | arguments, output, commands |
 
 pub mod attest;
@@ -34,6 +34,7 @@ pub mod key;
 pub mod known;
 pub mod manifest;
 pub mod net;
+pub mod own_codes;
 pub mod pod_id;
 pub mod provider;
 pub mod quantity;

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::{human, output::Output};
 use crate::{
-    error::{Error, OWN_CODES},
+    error::Error,
     exit::Exit,
+    own_codes::OWN_CODES,
     reply::{Outcome, printable},
 };
 
