@@ -65,11 +65,11 @@ pub async fn deploy(provider: &Provider, manifest: &str, cut: Cut) -> Result<Arr
             (
                 cut,
                 Point::Received {
-                    operation,
+                    operation: "provision",
                     index,
                     reply,
                 },
-            ) if operation == "provision" => {
+            ) => {
                 seen.fetch_max(index + 1, Ordering::SeqCst);
                 matches!(cut, Cut::Before(message) if message.is(index, reply))
             }
