@@ -75,6 +75,9 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 
 fn forbid_null(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    if let Some(values) = &mut schema.enum_ {
+        values.retain(|value| !value.0.is_null());
+    }
     for property in schema
         .properties
         .iter_mut()
@@ -161,6 +164,7 @@ mod tests {
             node[key].as_f64().unwrap_or_else(|| panic!("{path} has no {key}"))
         };
         for (path, key, promised) in [
+            ("containers", "maxItems", CONTAINERS_MAX),
             ("volumes", "maxItems", VOLUMES_MAX),
             ("containers.[].ports", "maxItems", PORTS_MAX),
             ("containers.[].volumeMounts", "maxItems", MOUNTS_MAX),
@@ -191,7 +195,11 @@ mod tests {
             assert_eq!(bound(path, "minimum"), *promised.start() as f64, "{path}");
             assert_eq!(bound(path, "maximum"), *promised.end() as f64, "{path}");
         }
-        const { assert!(crate::CONTAINERS_SERVED <= CONTAINERS_MAX) };
+        assert_eq!(bound("replicas", "maximum"), f64::from(REPLICAS_MAX));
+        for id in ["fsGroup", "containers.[].user.uid", "containers.[].user.gid"] {
+            assert_eq!(bound(id, "minimum"), f64::from(*USER_ID.start()), "{id}");
+            assert_eq!(bound(id, "maximum"), f64::from(*USER_ID.end()), "{id}");
+        }
     }
 
     #[test]

@@ -8,8 +8,8 @@
 //! | `life` | – | by exactly 1, and only when `end` was set |
 //! | `end` | set once, then as it is | removed |
 //! | `payment`, `tag`, `volumes` | never | freely |
-//! | `containers`, `replicas`, `secretName` of a pod with a `tag` | never (only together with `tag`) | freely |
-//! | `containers`, `replicas`, `secretName` of an admin's own pod | freely | freely |
+//! | `containers`, `replicas`, `fsGroup`, `secretName`, `pullSecret` of a pod with a `tag` | never (only together with `tag`) | freely |
+//! | the same of an admin's own pod | freely | freely |
 //!
 //! `volumes` stand still even in an admin's own pod: a volume is made once in a life and never made again, empty, in
 //! silence. The operation `update`, when it comes, gives a pod a new `tag` within a life; the rule for what a tagged pod
@@ -115,7 +115,7 @@ use crate::{ApocryphPodStatus, form};
     .message("volumes change only with a new life (life + 1)")
     .field_path(".volumes"),
     validation = Rule::new(
-        "self.life != oldSelf.life || !has(self.tag) || !has(oldSelf.tag) || self.tag != oldSelf.tag || (self.replicas == oldSelf.replicas && has(self.secretName) == has(oldSelf.secretName) && (!has(self.secretName) || self.secretName == oldSelf.secretName) && self.containers == oldSelf.containers)"
+        "self.life != oldSelf.life || !has(self.tag) || !has(oldSelf.tag) || self.tag != oldSelf.tag || (self.replicas == oldSelf.replicas && has(self.fsGroup) == has(oldSelf.fsGroup) && (!has(self.fsGroup) || self.fsGroup == oldSelf.fsGroup) && has(self.secretName) == has(oldSelf.secretName) && (!has(self.secretName) || self.secretName == oldSelf.secretName) && has(self.pullSecret) == has(oldSelf.pullSecret) && (!has(self.pullSecret) || self.pullSecret == oldSelf.pullSecret) && self.containers == oldSelf.containers)"
     )
     .message("what a pod with a tag runs changes only together with the tag"),
     validation = Rule::new("has(self.tag) == has(self.payment.free.table)")
@@ -124,6 +124,26 @@ use crate::{ApocryphPodStatus, form};
     validation = Rule::new("has(self.secretName) || self.containers.all(c, !has(c.env) || size(c.env) == 0)")
         .message("the values of environment variables are in a Secret: secretName is missing")
         .field_path(".secretName"),
+    validation = Rule::new("has(self.secretName) || !has(self.volumes) || self.volumes.all(v, v.type != 'Secret')")
+        .message("the contents of secret volumes are in a Secret: secretName is missing")
+        .field_path(".secretName"),
+    validation = Rule::new("has(self.secretName) || !has(self.pullSecret) || !self.pullSecret")
+        .message("the credentials of registries are in a Secret: secretName is missing")
+        .field_path(".secretName"),
+    validation = Rule::new(unique_in_pod("p.port == q.port && p.protocol == q.protocol"))
+        .message("port is unique within the pod and the protocol")
+        .field_path(".containers"),
+    validation = Rule::new(unique_in_pod("p.targetPort == q.targetPort && p.protocol == q.protocol"))
+        .message("targetPort is unique within the pod and the protocol")
+        .field_path(".containers"),
+    validation = Rule::new(unique_in_pod("p.name == q.name"))
+        .message("a port's name is unique within the pod")
+        .field_path(".containers"),
+    validation = Rule::new(
+        "self.replicas == 1 || !has(self.volumes) || self.volumes.all(v, v.type != 'Filesystem' || (has(v.accessMode) && v.accessMode == 'ReadWriteMany'))"
+    )
+    .message("a volume of more than one replica has accessMode ReadWriteMany")
+    .field_path(".volumes"),
     validation = Rule::new(
         "self.containers.all(c, !has(c.volumeMounts) || c.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name)))"
     )
@@ -149,8 +169,8 @@ pub struct ApocryphPodSpec {
     #[schemars(length(max = 16), regex(pattern = form::TAG))]
     pub tag: Option<String>,
     pub payment: Payment,
-    /// What runs; containers of a pod reach each other by name. One is served in this version.
-    #[schemars(length(min = 1, max = CONTAINERS_SERVED))]
+    /// What runs; containers of a pod reach each other by name.
+    #[schemars(length(min = 1, max = limits::CONTAINERS_MAX))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub containers: Vec<Container>,
     /// Volumes of the pod; containers mount them by name.
@@ -158,24 +178,33 @@ pub struct ApocryphPodSpec {
     #[schemars(length(max = limits::VOLUMES_MAX))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub volumes: Vec<Volume>,
-    /// Replicas that run and are reserved. One is served in this version.
+    /// Replicas that run and are reserved.
     #[serde(default = "one_replica")]
-    #[schemars(range(min = 1, max = REPLICAS_SERVED))]
+    #[schemars(range(min = 1, max = limits::REPLICAS_MAX))]
     pub replicas: i32,
-    /// Secret in the operator's namespace with the environment values, keys `env.CONTAINER.NAME`. Of a pod with a tag:
-    /// NAME-TAG, made by the operator.
+    /// Group that owns the volumes' files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = *limits::USER_ID.start(), max = *limits::USER_ID.end()))]
+    pub fs_group: Option<i64>,
+    /// Secret in the operator's namespace with the environment values (keys `env.CONTAINER.NAME`) and the contents of secret
+    /// volumes (`volume.NAME`). Of a pod with a tag: NAME-TAG, made by the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253), regex(pattern = form::SECRET_NAME))]
     pub secret_name: Option<String>,
+    /// The Secret is of type kubernetes.io/dockerconfigjson and has credentials for the images' registries.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pull_secret: bool,
     /// The order to end; final within a life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
 }
 
-/// Containers of a pod that this version runs; the wire refuses more with the same number.
-pub const CONTAINERS_SERVED: usize = 1;
-/// Replicas of a pod that this version runs.
-pub const REPLICAS_SERVED: i32 = 1;
+/// Every port `p` of the pod equals none but itself. Nothing that is cheaper in CEL reaches over all containers.
+fn unique_in_pod(equal: &str) -> String {
+    format!(
+        "self.containers.all(c, !has(c.ports) || c.ports.all(p, self.containers.exists_one(d, has(d.ports) && d.ports.exists(q, {equal})) && c.ports.exists_one(q, {equal})))"
+    )
+}
 
 fn first_life() -> i64 {
     1
@@ -231,12 +260,7 @@ pub struct Container {
     /// Ports that are offered to the outside.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = limits::PORTS_MAX))]
-    #[x_kube(
-        merge_strategy = ListMerge::Map(vec!["name".into()]),
-        validation = Rule::new("self.all(p, self.exists_one(q, q.port == p.port))").message("port is unique within the pod"),
-        validation = Rule::new("self.all(p, self.exists_one(q, q.targetPort == p.targetPort))")
-            .message("targetPort is unique within the pod")
-    )]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub ports: Vec<Port>,
     /// Names of the environment variables; the values are in the Secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -249,6 +273,22 @@ pub struct Container {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["mountPath".into()]))]
     pub volume_mounts: Vec<VolumeMount>,
     pub resources: Resources,
+    /// Who the program runs as; absent: the image's user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
+}
+
+/// Numbers, as far as a user namespace maps.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    /// 0: root.
+    #[schemars(range(min = *limits::USER_ID.start(), max = *limits::USER_ID.end()))]
+    pub uid: i64,
+    /// Absent: the user's in the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = *limits::USER_ID.start(), max = *limits::USER_ID.end()))]
+    pub gid: Option<i64>,
 }
 
 /// maxLength counts characters, the wire counts bytes.
@@ -269,7 +309,7 @@ pub struct EnvVar {
     pub name: String,
 }
 
-/// TCP.
+/// One port. Numbers are unique within the pod and the protocol.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Port {
@@ -282,6 +322,18 @@ pub struct Port {
     /// Where the program listens.
     #[schemars(range(min = *limits::PORT.start(), max = *limits::PORT.end()))]
     pub target_port: i32,
+    #[serde(default)]
+    pub protocol: Protocol,
+}
+
+// Without comments on the variants, which would make a list of schemas out of the enum.
+/// TCP or UDP.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Protocol {
+    #[default]
+    Tcp,
+    Udp,
 }
 
 /// A volume's place in the container.
@@ -316,16 +368,59 @@ pub struct Resources {
     pub ephemeral_storage: i64,
 }
 
-/// A file system that outlives the container, read-write by one node.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+/// What is kept, or given, apart from the images.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
+#[x_kube(
+    validation = Rule::new("has(self.size) == (self.type != 'Secret')")
+        .message("a volume has a size, a secret one has none")
+        .field_path(".size"),
+    validation = Rule::new(empty_rule())
+        .message("an empty volume has at most 16 TiB")
+        .field_path(".size"),
+    validation = Rule::new("!has(self.accessMode) || self.type == 'Filesystem'")
+        .message("accessMode is of volumes of type Filesystem")
+        .field_path(".accessMode")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct Volume {
     /// DNS label.
     #[schemars(length(max = limits::NAME_MAX), regex(pattern = form::LABEL))]
     pub name: String,
-    /// Bytes.
+    /// Filesystem: lives as long as the pod's life. Empty: as long as a replica, on its node. Secret: a file, where it is
+    /// mounted, with the value of the key `volume.NAME` of the Secret.
+    #[serde(default, rename = "type")]
+    pub kind: VolumeType,
+    /// How many nodes may write a file system at once; absent: one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_mode: Option<AccessMode>,
+    /// Bytes. Of an empty volume: reserved as ephemeral storage beside what the containers ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = *limits::VOLUME_SIZE.start(), max = *limits::VOLUME_SIZE.end()))]
-    pub size: i64,
+    pub size: Option<i64>,
+}
+
+/// A file system may be larger.
+fn empty_rule() -> String {
+    format!(
+        "self.type != 'Empty' || !has(self.size) || self.size <= {}",
+        limits::EPHEMERAL_STORAGE.end()
+    )
+}
+
+/// Kind of a volume.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VolumeType {
+    #[default]
+    Filesystem,
+    Empty,
+    Secret,
+}
+
+/// As Kubernetes names them.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessMode {
+    ReadWriteOnce,
+    ReadWriteMany,
 }
 
 /// The one way to end a pod.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use apocryph_proto::limits;
 
-use crate::{form, spec::REPLICAS_SERVED};
+use crate::form;
 
 /// Conditions of a pod: the types of [`condition`], and room for those of later versions.
 pub const CONDITIONS_MAX: usize = 16;
@@ -57,11 +57,11 @@ pub struct ApocryphPodStatus {
     pub addresses: Vec<Address>,
     /// Replicas that are wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = REPLICAS_SERVED))]
+    #[schemars(range(min = 0, max = limits::REPLICAS_MAX))]
     pub replicas: Option<i32>,
     /// Replicas that are ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = REPLICAS_SERVED))]
+    #[schemars(range(min = 0, max = limits::REPLICAS_MAX))]
     pub ready_replicas: Option<i32>,
     /// What to do about the Ready condition's reason; absent when nothing is to be done.
     #[serde(default, skip_serializing_if = "Option::is_none")]

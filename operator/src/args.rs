@@ -17,7 +17,7 @@ use self::{
     edge::net_settings,
     election::lease_settings,
     file::{DnsFile, ExposureKind, File},
-    values::{at_least, cidrs, default_requests, most, positive, resources},
+    values::{at_least, cidrs, default_requests, default_volume, most, positive, resources},
 };
 use crate::{
     announce,
@@ -189,6 +189,13 @@ impl Args {
             ));
         }
         let storage_class = (!storage.class.is_empty()).then_some(storage.class);
+        let shared_storage_class = (!storage.shared_class.is_empty()).then_some(storage.shared_class);
+        if shared_storage_class.is_some() && storage_class.is_none() {
+            return Err(bad(
+                "storage.sharedClass",
+                "is set, and storage.class is empty: set both",
+            ));
+        }
         let storage = match (&storage_class, capacity.storage_gib) {
             (None, Some(_)) => {
                 return Err(bad(
@@ -219,17 +226,20 @@ impl Args {
                 )?,
                 max_pods: capacity.max.pods,
                 storage,
+                shared_storage: shared_storage_class.is_some(),
                 node_selector: placement.node_selector.clone(),
                 runtime_class: runtime_class.clone(),
                 force_restricted: pod_security.force_restricted,
             },
             defaults: Defaults {
                 requests: default_requests(&defaults.requests)?,
+                empty_volume: default_volume(&defaults.empty_volume)?,
             },
             pods: pods::Settings {
                 operator_namespace: pod.namespace.clone(),
                 service_account,
                 storage_class,
+                shared_storage_class,
                 exposure: pods::Exposure {
                     kind: match exposure.kind {
                         ExposureKind::ClusterIp => pods::ExposureKind::ClusterIp,

@@ -61,6 +61,38 @@ volumes:
 - {name: seed, size: 1073741824}
 ";
 
+/// What `FULL` has not: containers beside each other, every kind of volume, UDP, users, credentials, replicas.
+const WHOLE: &str = "
+tag: 00000000000000aa
+payment: {free: {table: open}}
+secretName: NAME-00000000000000aa
+pullSecret: true
+fsGroup: 1002
+replicas: 2
+containers:
+- name: web
+  image: registry.example/web:2
+  ports:
+  - {name: dns, port: 53, targetPort: 5353}
+  - {name: dns-udp, port: 53, targetPort: 5353, protocol: UDP}
+  env: [{name: TOKEN}]
+  volumeMounts:
+  - {name: scratch, mountPath: /scratch}
+  - {name: key, mountPath: /etc/web/key}
+  - {name: shared, mountPath: /shared, readOnly: true}
+  resources: {cpuMillis: 100, memory: 134217728, ephemeralStorage: 268435456}
+- name: cache
+  image: registry.example/cache:1
+  user: {uid: 1000, gid: 1001}
+  volumeMounts:
+  - {name: scratch, mountPath: /scratch}
+  resources: {cpuMillis: 50, memory: 67108864, ephemeralStorage: 134217728}
+volumes:
+- {name: scratch, type: Empty, size: 1048576}
+- {name: key, type: Secret}
+- {name: shared, accessMode: ReadWriteMany, size: 1073741824}
+";
+
 fn built(spec: &str, settings: &Settings, decided: Decided) -> String {
     let spec = spec.replace("NAME", support::name().as_str());
     let pod = validate(&apocryph_pod(&spec), settings).unwrap();
@@ -92,6 +124,8 @@ fn built(spec: &str, settings: &Settings, decided: Decided) -> String {
                 ("env.web.TOKEN", "t"),
                 ("env.web.MODE", "m"),
                 ("env.other.TOKEN", "not this one"),
+                ("volume.key", "k"),
+                (".dockerconfigjson", "{}"),
             ]
             .map(|(key, value)| (key.to_owned(), ByteString(value.as_bytes().to_vec())))
             .into(),
@@ -121,6 +155,21 @@ fn everything_on_cluster_ips_and_restricted() {
     let mut settings = settings();
     settings.exposure.kind = ExposureKind::ClusterIp;
     insta::assert_snapshot!(built(FULL, &settings, RESTRICTED));
+}
+
+#[test]
+fn several_containers_replicas_and_every_kind_of_volume() {
+    insta::assert_snapshot!(built(WHOLE, &settings(), BASELINE));
+}
+
+#[test]
+fn what_several_nodes_write_is_offered_or_refused() {
+    let spec = WHOLE.replace("NAME", support::name().as_str());
+    let mut settings = settings();
+    settings.shared_storage_class = None;
+    let invalid = validate(&apocryph_pod(&spec), &settings).unwrap_err();
+    assert_eq!(invalid.code, apocryph_proto::outcome::Code::StorageNotOffered);
+    assert!(invalid.remedy.contains("storage.sharedClass"), "{}", invalid.remedy);
 }
 
 #[test]
@@ -183,4 +232,17 @@ fn a_missing_value_is_named() {
     let spec = FULL.replace("NAME", support::name().as_str());
     let pod = validate(&apocryph_pod(&spec), &settings()).unwrap();
     assert_eq!(secret::copy(&pod, &Secret::default()), Err("env.web.TOKEN".to_owned()));
+    let spec = WHOLE
+        .replace("NAME", support::name().as_str())
+        .replace("  env: [{name: TOKEN}]\n", "");
+    let pod = validate(&apocryph_pod(&spec), &settings()).unwrap();
+    assert_eq!(secret::copy(&pod, &Secret::default()), Err("volume.key".to_owned()));
+    let spec = spec
+        .replace("- {name: key, type: Secret}\n", "")
+        .replace("  - {name: key, mountPath: /etc/web/key}\n", "");
+    let pod = validate(&apocryph_pod(&spec), &settings()).unwrap();
+    assert_eq!(
+        secret::copy(&pod, &Secret::default()),
+        Err(".dockerconfigjson".to_owned())
+    );
 }

@@ -48,8 +48,12 @@ struct Case {
 }
 
 fn run(case: &Case) -> Judgement {
+    run_spec(SPEC, case)
+}
+
+fn run_spec(spec: &str, case: &Case) -> Judgement {
     set_now("2026-01-01T00:01:00Z");
-    let (object, settings) = (apocryph_pod(SPEC), settings());
+    let (object, settings) = (apocryph_pod(spec), settings());
     let pod = validate(&object, &settings).unwrap();
     let built = objects::build(
         &pod,
@@ -112,6 +116,21 @@ fn container(state: Value, last: Value, restarts: i32) -> Case {
 
 fn waiting(reason: &str, message: &str) -> Case {
     container(json!({"waiting": {"reason": reason, "message": message}}), json!({}), 0)
+}
+
+/// The same of a Pod that has imagePullSecrets.
+fn with_credentials(mut case: Case) -> Case {
+    case.pods[0]["spec"]["imagePullSecrets"] = json!([{"name": "secret"}]);
+    case
+}
+
+/// A second container, started and ready, before the case's.
+fn beside_one_that_runs(mut case: Case) -> Case {
+    let sidecar = json!({"name": "cache", "image": "registry.example/cache:1", "imageID": "", "ready": true, "restartCount": 0,
+        "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}});
+    let statuses = case.pods[0]["status"]["containerStatuses"].as_array_mut().unwrap();
+    statuses.insert(0, sidecar);
+    case
 }
 
 fn unscheduled(message: &str, claims: Vec<Value>) -> Case {
@@ -223,6 +242,12 @@ fn table() -> Vec<(&'static str, Case)> {
             ),
         ),
         (
+            "401 for credentials",
+            with_credentials(pull(
+                "failed to authorize: failed to fetch oauth token: unexpected status from GET request: 401 Unauthorized",
+            )),
+        ),
+        (
             "private or missing on Docker Hub",
             pull(
                 "pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed",
@@ -230,7 +255,7 @@ fn table() -> Vec<(&'static str, Case)> {
         ),
         (
             "no manifest for the processor",
-            pull("no match for platform in manifest"),
+            pull("no match for platform in manifest: not found"),
         ),
         (
             "a bad reference",
@@ -251,6 +276,22 @@ fn table() -> Vec<(&'static str, Case)> {
             ),
         ),
         ("exit 3", container(exited.clone(), json!({}), 0)),
+        (
+            "exit 3 beside one that runs",
+            beside_one_that_runs(container(exited.clone(), json!({}), 0)),
+        ),
+        (
+            "image being pulled beside one that runs",
+            beside_one_that_runs(waiting("ContainerCreating", "")),
+        ),
+        (
+            "just started beside one that is ready",
+            beside_one_that_runs(container(
+                json!({"running": {"startedAt": "2026-01-01T00:00:59Z"}}),
+                json!({}),
+                0,
+            )),
+        ),
         ("exit 3 while it backs off", container(crash.clone(), exited.clone(), 2)),
         (
             "exit 3, started again a moment ago",
@@ -390,6 +431,15 @@ fn every_state_has_its_code_sentence_and_remedy() {
         }
     }
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn who_asks_for_root_where_it_is_not_allowed_is_told_so() {
+    let text = "pods \"pod-7d9-x\" is forbidden: violates PodSecurity \"restricted:latest\": runAsUser=0 (container \"web\" must not set runAsUser=0)";
+    let spec = SPEC.replace("  resources:", "  user: {uid: 0}\n  resources:");
+    let judged = run_spec(&spec, &refused(text));
+    assert_eq!(judged.finding.code, apocryph_proto::outcome::Code::ImageRunsAsRoot);
+    assert!(judged.finding.message.contains("`web`"), "{:?}", judged.finding);
 }
 
 /// A status as it stood before, from a case.

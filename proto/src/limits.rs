@@ -9,7 +9,7 @@ pub const MESSAGE_MAX: usize = (1 << 20) + (16 << 10);
 pub const SMALL_REQUEST_MAX: usize = 16 << 10;
 /// The manifest without environment values and secret contents, encoded.
 pub const MANIFEST_MAX: usize = 256 << 10;
-/// All environment values and secret contents of a pod together.
+/// All environment values, contents of secret volumes and registry credentials of a pod together.
 pub const SECRETS_MAX: usize = 768 << 10;
 
 /// A signed request is valid for at most this long.
@@ -20,6 +20,8 @@ pub const CLOCK_SKEW: u64 = 30;
 pub const NONCE: RangeInclusive<usize> = 16..=64;
 
 pub const CONTAINERS_MAX: usize = 16;
+/// Replicas that run.
+pub const REPLICAS_MAX: u32 = 32;
 pub const VOLUMES_MAX: usize = 16;
 /// Ports of one container.
 pub const PORTS_MAX: usize = 16;
@@ -42,6 +44,11 @@ pub const ENV_VARIABLE_MAX: usize = (128 << 10) - 1;
 pub const SECRET_KEY_MAX: usize = 253;
 /// Image reference, digest included.
 pub const IMAGE_MAX: usize = 512;
+/// Name and password at a registry; passwords may be tokens of a cloud.
+pub const REGISTRY_USERNAME_MAX: usize = 256;
+pub const REGISTRY_PASSWORD_MAX: usize = 16 << 10;
+/// Users and groups: as many as a user namespace of a pod maps.
+pub const USER_ID: RangeInclusive<u32> = 0..=65535;
 /// Absolute paths: working directory, mount path.
 pub const PATH_MAX: usize = 1024;
 /// Entries of one list of resources.

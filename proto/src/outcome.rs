@@ -183,8 +183,12 @@ codes! {
     ImagePullFailed "image_pull_failed" Trouble,
     /// The image's name is not one that a registry could have.
     InvalidImageName "invalid_image_name" Trouble,
+    /// The image is built for other processors than the nodes have.
+    ImageOtherPlatform "image_other_platform" Trouble,
     /// The image starts as root and this provider does not allow it.
     ImageRunsAsRoot "image_runs_as_root" Trouble,
+    /// The image names its user, and where root is not allowed the user must be a number.
+    ImageUserNamed "image_user_named" Trouble,
     /// The container could not be started (command not found, bad working directory).
     ContainerCannotStart "container_cannot_start" Trouble,
     /// The container ended by itself; `message` has its exit status.
@@ -299,14 +303,16 @@ impl Code {
             }
             Code::ImageNotFound => "Correct the image's name and tag, or push the image; then deploy anew.",
             Code::RegistryUnreachable => "Check the registry's host name and that the provider can reach it.",
-            Code::ImageUnauthorized => "Make the image public, or use one that needs no credentials.",
-            Code::ImagePullFailed => {
-                "See the message for the registry's reason; check that the image is for the node's architecture."
-            }
+            Code::ImageUnauthorized => "Give the credentials in `image.pullSecret`, or use an image that needs none.",
+            Code::ImagePullFailed => "Check that the image can be pulled elsewhere.",
             Code::InvalidImageName => "Write the name as REGISTRY/NAME:TAG or REGISTRY/NAME@sha256:DIGEST.",
-            Code::ImageRunsAsRoot => {
-                "Use an image that names a user other than root, or a provider that allows root (`apocryph capacity` says)."
+            Code::ImageOtherPlatform => {
+                "Build the image for the nodes' processors as well (a multi-platform image), or choose another provider."
             }
+            Code::ImageRunsAsRoot => {
+                "Give a `user.uid` other than 0, or choose a provider that allows root (`apocryph capacity` says)."
+            }
+            Code::ImageUserNamed => "Give the number of the image's user as `user.uid`.",
             Code::ContainerCannotStart => "Correct `command` and `workingDir`, or the image that has them.",
             Code::ContainerExited => "Mend the program, its arguments or its environment: it has to keep running.",
             Code::OutOfMemory => "Ask for more memory in resourceRequests, or make the program use less.",

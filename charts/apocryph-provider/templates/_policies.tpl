@@ -232,8 +232,9 @@ validations:
 - expression: request.namespace == '{{ .Release.Namespace }}' || request.namespace.matches('^apod-[a-z2-7]{26}$')
   message: the operator of apocryph-provider may make Secrets in the namespace {{ .Release.Namespace }} and in tenants' namespaces only
   reason: Forbidden
-- expression: "!has(object.type) || object.type == 'Opaque'"
-  message: the operator of apocryph-provider may make Secrets of type Opaque only
+# dockerconfigjson: credentials of the images' registries, which the kubelet reads; Kubernetes fills in neither type.
+- expression: "!has(object.type) || object.type in ['Opaque', 'kubernetes.io/dockerconfigjson']"
+  message: the operator of apocryph-provider may make Secrets of type Opaque and kubernetes.io/dockerconfigjson only
   reason: Forbidden
 {{- end }}
 
@@ -324,8 +325,9 @@ validations:
   message: the operator of apocryph-provider may make and change PersistentVolumeClaims in tenants' namespaces only
   reason: Forbidden
 {{- if .Values.storage.class }}
-- expression: request.operation == 'UPDATE' || object.spec.?storageClassName.orValue('') == '{{ .Values.storage.class }}'
-  message: the operator of apocryph-provider may make PersistentVolumeClaims of the StorageClass {{ .Values.storage.class }} only
+{{- $classes := list .Values.storage.class .Values.storage.sharedClass | compact | uniq }}
+- expression: request.operation == 'UPDATE' || object.spec.?storageClassName.orValue('') in ['{{ join "', '" $classes }}']
+  message: the operator of apocryph-provider may make PersistentVolumeClaims of the StorageClass {{ join " or " $classes }} only
   reason: Forbidden
 {{- else }}
 - expression: request.operation == 'UPDATE'

@@ -42,7 +42,8 @@ taken() {
 secret() {
   as_operator create --dry-run=server -f - <<JSON
 {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "attempt", "namespace": "$1",
- "annotations": {"kubernetes.io/service-account.name": "default"}}, "type": "$2"}
+ "annotations": {"kubernetes.io/service-account.name": "default"}}, "type": "$2",
+ "stringData": {".dockerconfigjson": "{}"}}
 JSON
 }
 claim() {
@@ -72,9 +73,12 @@ JSON
 kubectl -n "$TENANT" create rolebinding attempt --clusterrole apocryph-tenant --serviceaccount "$NAMESPACE:apocryph-provider" >/dev/null
 own=$(kubectl -n "$NAMESPACE" get pods -l app.kubernetes.io/name=apocryph-provider -o name | head -n 1)
 
-refused "Secrets of type Opaque only" secret "$NAMESPACE" kubernetes.io/service-account-token
-refused "Secrets of type Opaque only" secret "$TENANT" kubernetes.io/service-account-token
+types="Secrets of type Opaque and kubernetes.io/dockerconfigjson only"
+refused "$types" secret "$NAMESPACE" kubernetes.io/service-account-token
+refused "$types" secret "$TENANT" kubernetes.io/service-account-token
+refused "$types" secret "$TENANT" bootstrap.kubernetes.io/token
 taken secret "$TENANT" Opaque
+taken secret "$TENANT" kubernetes.io/dockerconfigjson
 
 only_role="nothing of a Pod but the label apocryph.network/role"
 refused "$only_role" own_pod '{"metadata": {"labels": {"x": "y"}}}'

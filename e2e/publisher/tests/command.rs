@@ -155,6 +155,37 @@ fn a_manifest_is_checked_without_a_provider_and_without_showing_a_secret() {
 }
 
 #[test]
+fn a_secret_file_is_read_beside_the_manifest_and_nowhere_else() {
+    let home = Home::new();
+    fs::create_dir(home.path().join("shop")).unwrap();
+    fs::write(home.path().join("shop/key"), SECRET).unwrap();
+    fs::write(home.path().join("outside"), SECRET).unwrap();
+    let check = |secret: &str| {
+        let manifest = format!(
+            "containers: [{{name: web, image: {{url: x}}}}]\nvolumes: [{{name: key, type: VOLUME_SECRET, secret: {secret}}}]"
+        );
+        fs::write(home.path().join("shop/pod.yaml"), manifest).unwrap();
+        home.run(None, &["--output", "json", "check", "shop/pod.yaml"])
+    };
+    let read = check("{file: ./key}");
+    assert_eq!(code(&read), 0, "{}", stdout(&read));
+    assert!(!stdout(&read).contains(SECRET), "{}", stdout(&read));
+    let outside = home.path().join("outside").display().to_string();
+    for (secret, exit, says) in [
+        ("{file: there-is-none}".to_owned(), 2, "there-is-none"),
+        ("{file: ../outside}".to_owned(), 3, "below the manifest's folder"),
+        (format!("{{file: '{outside}'}}"), 3, "below the manifest's folder"),
+        ("{file: key, contentsString: a}".to_owned(), 3, "one of the two"),
+    ] {
+        let output = check(&secret);
+        assert_eq!(code(&output), exit, "{secret}: {}", stdout(&output));
+        let told = json_lines(&output).pop().unwrap();
+        assert_eq!(told["field"].as_str(), Some("volumes[0].secret.file"), "{secret}");
+        assert!(told["message"].as_str().unwrap().contains(says), "{secret}: {told}");
+    }
+}
+
+#[test]
 fn each_fault_of_a_manifest_has_its_exit_status_and_names_the_field() {
     let home = Home::new();
     let check = |text: &str| {

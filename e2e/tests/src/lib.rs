@@ -19,4 +19,5 @@ pub mod registry;
 pub mod spec_of;
 pub mod table;
 pub mod tenant;
+pub mod udp;
 pub mod wait;

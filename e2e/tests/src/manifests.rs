@@ -81,7 +81,37 @@ pub fn sized() -> Result<Vec<Row>> {
             container("env", json!({ "A": value })),
         ));
     }
+    rows.push(Row {
+        only: Only::Both,
+        ..row(
+            "as many of everything as there may be".to_owned(),
+            0,
+            String::new(),
+            fullest(),
+        )
+    });
     Ok(rows)
+}
+
+/// Every list at its bound: what the CEL rules cost most for.
+fn fullest() -> Value {
+    let port = |container: usize, port: usize| {
+        let number = 1 + container * limits::PORTS_MAX + port;
+        json!({"name": format!("p{number}"), "port": number, "targetPort": number})
+    };
+    let container = |one: usize| {
+        json!({
+            "name": format!("c{one}"), "image": {"url": "nginx"},
+            "ports": (0..limits::PORTS_MAX).map(|number| port(one, number)).collect::<Vec<_>>(),
+            "volumes": (0..limits::MOUNTS_MAX)
+                .map(|n| json!({"name": format!("v{n}"), "mountPath": format!("/m{n}")})).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "containers": (0..limits::CONTAINERS_MAX).map(container).collect::<Vec<_>>(),
+        "volumes": (0..limits::VOLUMES_MAX).map(|n| json!({"name": format!("v{n}")})).collect::<Vec<_>>(),
+        "replicas": {"min": limits::REPLICAS_MAX},
+    })
 }
 
 fn container(field: &str, value: Value) -> Value {

@@ -1,13 +1,14 @@
 //! The table of manifests, as far as it can be judged without a cluster: the wire's parser agrees with it, and it is
 //! complete.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, path::Path};
 
 use apocryph_e2e::{
     bounds::{self, Bound},
     manifests::{Only, rows, sized},
 };
 use apocryph_proto::{json, manifest::Manifest};
+use apocryph_publisher::manifest;
 use serde_json::Value;
 
 /// As `apocryph deploy` reads a manifest, then as the provider does.
@@ -43,6 +44,23 @@ fn the_table_says_what_it_needs_to() {
             row.name
         );
     }
+}
+
+/// Each sample, as `apocryph check` reads it.
+#[test]
+fn the_samples_are_manifests() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/samples");
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let checked = manifest::read(&path).and_then(|pod| manifest::check(&pod));
+            assert!(checked.is_ok(), "{}: {}", path.display(), checked.err().unwrap());
+            names.insert(path.file_stem().unwrap().to_string_lossy().into_owned());
+        }
+    }
+    let expected = ["everything", "guestbook", "hello", "shop", "udp-echo", "worker"];
+    assert_eq!(names, expected.map(str::to_owned).into());
 }
 
 #[test]

@@ -85,12 +85,15 @@ pub(super) struct Max {
 pub(super) struct Storage {
     /// Empty: not offered.
     pub(super) class: String,
+    /// Empty: volumes that several nodes write are not offered.
+    pub(super) shared_class: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct DefaultsFile {
     pub(super) requests: Three<Text>,
+    pub(super) empty_volume: Text,
 }
 
 #[derive(Deserialize)]

@@ -98,6 +98,16 @@ fn what_does_not_hold_is_refused_by_its_name() {
         ),
         ("storageGiB: null", "storageGiB: 10", "storage.class: is empty"),
         (
+            "\"sharedClass\":\"\"",
+            "\"sharedClass\":\"many\"",
+            "storage.sharedClass: is set",
+        ),
+        (
+            "\"emptyVolume\":\"256Mi\"",
+            "\"emptyVolume\":\"1\"",
+            "defaults.emptyVolume: must be from",
+        ),
+        (
             "\"cpu\":\"250m\"",
             "\"cpu\":\"lots\"",
             "capacity.reserve: \"lots\" is not a quantity",

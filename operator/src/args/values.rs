@@ -1,6 +1,6 @@
 //! Single values: quantities, times, CIDRs. Each error names the field.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
 use super::{
     Error, bad,
@@ -65,14 +65,26 @@ pub(super) fn default_requests(three: &Three<Text>) -> Result<Resources, Error> 
             EPHEMERAL_STORAGE,
         ),
     ] {
-        if !bounds.contains(&value) {
-            return Err(bad(
-                field,
-                format!("must be from {} to {}", bounds.start(), bounds.end()),
-            ));
-        }
+        within(field, value, bounds)?;
     }
     Ok(requests)
+}
+
+/// Of a volume that is emptied, within the same.
+pub(super) fn default_volume(text: &Text) -> Result<u64, Error> {
+    let field = "defaults.emptyVolume";
+    let size = exact(field, text)?.units(Rounding::Up);
+    within(field, size, apocryph_proto::limits::EPHEMERAL_STORAGE)
+}
+
+fn within(field: &'static str, value: u64, bounds: RangeInclusive<u64>) -> Result<u64, Error> {
+    if bounds.contains(&value) {
+        return Ok(value);
+    }
+    Err(bad(
+        field,
+        format!("must be from {} to {}", bounds.start(), bounds.end()),
+    ))
 }
 
 pub(super) fn most(

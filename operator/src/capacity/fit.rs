@@ -53,6 +53,8 @@ pub struct Bounds {
     pub pods: Bound,
     /// `whole: None` means here: not offered.
     pub storage: Bound,
+    /// Volumes that several nodes write are offered.
+    pub shared_storage: bool,
 }
 
 /// A resource that may block.
@@ -111,6 +113,8 @@ pub enum Scope {
     NoNodes,
     /// Storage is not offered.
     NotOffered,
+    /// Storage that several nodes write is not offered.
+    NotShared,
 }
 
 impl Amounts {
@@ -251,12 +255,18 @@ fn emptiness(left: &Amounts, whole: &Amounts) -> (u128, u64, u64, u64) {
 }
 
 fn in_bounds(bounds: &Bounds, demand: &Demand) -> Result<(), Blocked> {
-    if demand.storage > 0 && bounds.storage.whole.is_none() {
-        let (resource, wanted) = (Resource::Storage, demand.storage);
+    let missing = if demand.storage > 0 && bounds.storage.whole.is_none() {
+        Some(Scope::NotOffered)
+    } else if demand.shared && !bounds.shared_storage {
+        Some(Scope::NotShared)
+    } else {
+        None
+    };
+    if let Some(scope) = missing {
         return Err(Blocked {
-            resource,
-            scope: Scope::NotOffered,
-            wanted,
+            resource: Resource::Storage,
+            scope,
+            wanted: demand.storage,
             most: 0,
             never: true,
         });

@@ -27,6 +27,8 @@ pub struct Settings {
     pub max_pods: Option<u32>,
     /// Bytes for volumes; `None`: storage is not offered.
     pub storage: Option<u64>,
+    /// Volumes that several nodes write are offered.
+    pub shared_storage: bool,
     /// Nodes that may take tenants.
     pub node_selector: BTreeMap<String, String>,
     /// The admin's runtime class; its handler decides about user namespaces. Nodes report by handler: a class that is not

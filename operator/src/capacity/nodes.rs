@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use apocryph_crd::{ApocryphPod, condition};
+use apocryph_crd::{AccessMode, ApocryphPod, VolumeType, condition};
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::model::{
     key::PodName,
-    manifest::{Demand, Resources},
+    manifest::{Access, Demand, Needs, Resources},
 };
 
 /// The caches at one moment.
@@ -98,24 +98,35 @@ pub fn standing(pod: &ApocryphPod) -> Standing {
 /// number in an object that is older than the schema).
 pub fn demand(pod: &ApocryphPod) -> Option<Demand> {
     let unsigned = |n: i64| u64::try_from(n).ok();
-    let mut per_replica = Resources::default();
+    let mut demand = Demand {
+        replicas: u32::try_from(pod.spec.replicas).ok()?,
+        ..Demand::default()
+    };
     for container in &pod.spec.containers {
         let resources = container.resources;
-        per_replica = per_replica.checked_add(Resources {
+        demand.per_replica = demand.per_replica.checked_add(Resources {
             cpu_millis: unsigned(resources.cpu_millis)?,
             memory: unsigned(resources.memory)?,
             ephemeral_storage: unsigned(resources.ephemeral_storage)?,
         })?;
     }
-    let mut storage = 0u64;
     for volume in &pod.spec.volumes {
-        storage = storage.checked_add(unsigned(volume.size)?)?;
+        let size = unsigned(volume.size.unwrap_or(0))?;
+        demand.add_volume(match volume.kind {
+            VolumeType::Empty => Needs::EphemeralStorage(size),
+            VolumeType::Filesystem => Needs::Storage(size, access(volume.access_mode)),
+            VolumeType::Secret => continue,
+        })?;
     }
-    Some(Demand {
-        replicas: u32::try_from(pod.spec.replicas).ok()?,
-        per_replica,
-        storage,
-    })
+    Some(demand)
+}
+
+/// Absent: by one node.
+pub fn access(mode: Option<AccessMode>) -> Access {
+    match mode {
+        Some(AccessMode::ReadWriteMany) => Access::Many,
+        Some(AccessMode::ReadWriteOnce) | None => Access::One,
+    }
 }
 
 /// Reads it all.

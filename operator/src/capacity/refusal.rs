@@ -40,6 +40,9 @@ pub fn blocked(blocked: Blocked) -> Refusal {
     let (wanted, most) = (amount(resource, wanted), amount(resource, most));
     let message = match (scope, never) {
         (Scope::NotOffered, _) => format!("the pod wants {wanted}; none is offered here"),
+        (Scope::NotShared, _) => {
+            "the pod wants a volume that several nodes write (VOLUME_RW_MANY); none is offered here".to_owned()
+        }
         (Scope::NoNodes, _) => "no node takes tenants now".to_owned(),
         (Scope::Node, true) => format!(
             "one replica wants {wanted}; no node that could hold the rest of it has more than {most}, even empty"
@@ -57,6 +60,10 @@ pub fn blocked(blocked: Blocked) -> Refusal {
         (Scope::NotOffered, _) => (
             Code::StorageNotOffered,
             "leave out the volumes, or take another provider".to_owned(),
+        ),
+        (Scope::NotShared, _) => (
+            Code::StorageNotOffered,
+            "give accessMode VOLUME_RW_ONE and one replica, or take another provider".to_owned(),
         ),
         (Scope::NoNodes, _) => (
             Code::InsufficientCapacity,
@@ -159,6 +166,7 @@ mod tests {
             of(Resource::Pods, Scope::NoNodes, 1, 0, false),
             of(Resource::Storage, Scope::Whole, 10 << 30, 1 << 30, false),
             of(Resource::Storage, Scope::NotOffered, 10 << 30, 0, true),
+            of(Resource::Storage, Scope::NotShared, 10 << 30, 0, true),
         ];
         let lines: Vec<String> = verdicts
             .iter()

@@ -156,6 +156,7 @@ impl Tracker {
                 whole: settings.storage,
                 used: taken.storage,
             },
+            shared_storage: settings.shared_storage,
         };
         Now { nodes, bounds, usage }
     }

@@ -356,7 +356,7 @@ impl Writes<'_> {
                 None => Err(Stop::VolumeLost(name)),
             };
         }
-        if self.hands.settings.storage_class.is_none() {
+        if built.spec.as_ref().is_none_or(|spec| spec.storage_class_name.is_none()) {
             return Err(Stop::StorageWithdrawn(name));
         }
         match ask(
@@ -431,18 +431,23 @@ impl Writes<'_> {
     }
 }
 
-/// Does a container of the Pod take a value from that Secret?
+/// Does the Pod take a value, a file or credentials from that Secret?
 fn uses(pod: &k8s_openapi::api::core::v1::Pod, secret: &str) -> bool {
-    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    containers
-        .flat_map(|container| container.env.iter().flatten())
-        .any(|variable| {
-            variable
-                .value_from
-                .as_ref()
-                .and_then(|from| from.secret_key_ref.as_ref())
-                .is_some_and(|key| key.name == secret)
-        })
+    let Some(spec) = &pod.spec else { return false };
+    let variables = spec
+        .containers
+        .iter()
+        .flat_map(|container| container.env.iter().flatten());
+    let values = variables
+        .filter_map(|variable| variable.value_from.as_ref()?.secret_key_ref.as_ref())
+        .map(|key| key.name.as_str());
+    let files = spec
+        .volumes
+        .iter()
+        .flatten()
+        .filter_map(|volume| volume.secret.as_ref()?.secret_name.as_deref());
+    let credentials = spec.image_pull_secrets.iter().flatten().map(|pull| pull.name.as_str());
+    values.chain(files).chain(credentials).any(|name| name == secret)
 }
 
 fn json<K: Serialize + Resource<DynamicType = ()>>(object: &K) -> Result<serde_json::Value, Stop> {

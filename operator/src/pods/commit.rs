@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use apocryph_crd::{
-    ApocryphPod, ApocryphPodSpec, Container, EnvVar, FINALIZER, Free, Payment, Port, Resources, Volume, VolumeMount,
+    AccessMode, ApocryphPod, ApocryphPodSpec, Container, EnvVar, FINALIZER, Free, Payment, Port, Protocol, Resources,
+    User, Volume, VolumeMount, VolumeType,
 };
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt, api::PostParams};
@@ -18,7 +19,7 @@ use crate::{
     admission::admitted::AdmittedRequest,
     model::{
         key::PodName,
-        manifest::Complete,
+        manifest::{self, Access, Complete, VolumeKind},
         pod::{PodRecord, Terms},
         refusal::Refusal,
         services::Hold,
@@ -186,7 +187,11 @@ pub fn object(request: &AdmittedRequest, secret_name: Option<String>, now: Times
         replaces: _,
         request_id,
     } = request;
-    let Complete { manifest, resources } = pod;
+    let Complete {
+        manifest,
+        resources,
+        empty_volume,
+    } = pod;
     let containers = manifest
         .containers()
         .iter()
@@ -204,6 +209,10 @@ pub fn object(request: &AdmittedRequest, secret_name: Option<String>, now: Times
                     name: port.name.clone(),
                     port: port.port.into(),
                     target_port: port.target_port.into(),
+                    protocol: match port.protocol {
+                        manifest::Protocol::Tcp => Protocol::Tcp,
+                        manifest::Protocol::Udp => Protocol::Udp,
+                    },
                 })
                 .collect(),
             env: container.env.keys().map(|name| EnvVar { name: name.clone() }).collect(),
@@ -221,6 +230,10 @@ pub fn object(request: &AdmittedRequest, secret_name: Option<String>, now: Times
                 memory: amount(resources.memory),
                 ephemeral_storage: amount(resources.ephemeral_storage),
             },
+            user: container.user.map(|user| User {
+                uid: user.uid.into(),
+                gid: user.gid.map(i64::from),
+            }),
         });
     let Terms::Free { table } = terms;
     let mut object = ApocryphPod::new(
@@ -239,13 +252,12 @@ pub fn object(request: &AdmittedRequest, secret_name: Option<String>, now: Times
             volumes: manifest
                 .volumes()
                 .iter()
-                .map(|volume| Volume {
-                    name: volume.name.clone(),
-                    size: amount(volume.size),
-                })
+                .map(|one| volume(one, *empty_volume))
                 .collect(),
             replicas: i32::try_from(manifest.replicas()).unwrap_or(i32::MAX),
+            fs_group: manifest.fs_group().map(i64::from),
             secret_name,
+            pull_secret: manifest.containers().iter().any(|one| one.pull_secret.is_some()),
             end: None,
         },
     );
@@ -255,6 +267,26 @@ pub fn object(request: &AdmittedRequest, secret_name: Option<String>, now: Times
         (annotation::REQUEST_ID.to_owned(), request_id.clone()),
     ]));
     object
+}
+
+fn volume(volume: &manifest::Volume, empty_volume: u64) -> Volume {
+    let (kind, access_mode, size) = match &volume.kind {
+        VolumeKind::Empty { size } => (VolumeType::Empty, None, Some(size.unwrap_or(empty_volume))),
+        VolumeKind::Filesystem { size, access } => {
+            let mode = match access {
+                Access::One => AccessMode::ReadWriteOnce,
+                Access::Many => AccessMode::ReadWriteMany,
+            };
+            (VolumeType::Filesystem, Some(mode), Some(*size))
+        }
+        VolumeKind::Secret(_) => (VolumeType::Secret, None, None),
+    };
+    Volume {
+        name: volume.name.clone(),
+        kind,
+        access_mode,
+        size: size.map(amount),
+    }
 }
 
 /// Amounts within the limits fit; what does not is refused by the schema's bounds.

@@ -31,8 +31,17 @@ const EXACT: [&str; 10] = [
     "ingress",
 ];
 
-/// Maps from a name to a quantity.
-const QUANTITIES: [&str; 7] = ["limits", "requests", "hard", "min", "max", "default", "defaultRequest"];
+/// Maps from a name to a quantity, and what is one itself.
+const QUANTITIES: [&str; 8] = [
+    "limits",
+    "requests",
+    "hard",
+    "min",
+    "max",
+    "default",
+    "defaultRequest",
+    "sizeLimit",
+];
 
 /// Compares without metadata but for labels and annotations; `status` is not built.
 pub fn compare(built: &Value, live: &Value) -> Difference {

@@ -22,6 +22,7 @@ use crate::{
         services::{Hold, HoldEnd},
         status::Phase,
     },
+    pods::{Dns, Exposure, ExposureKind, Settings, validate::validate},
     watches::Changes,
 };
 
@@ -40,6 +41,31 @@ const WITHOUT_SECRETS: &str = "
 containers:
 - name: web
   image: {url: 'docker.io/library/nginx:1'}
+";
+
+/// Several containers, every kind of volume, everything that is secret.
+const WHOLE: &str = "
+containers:
+- name: web
+  image: {url: 'registry.example/web:1', pullSecret: {username: robot, password: s3cr3t-password}}
+  ports: [{port: 53, protocol: UDP}]
+  env: {TOKEN: s3cr3t-value}
+  user: {uid: 1000, gid: 1001}
+  volumes:
+  - {name: scratch, mountPath: /scratch}
+  - {name: key, mountPath: /etc/key}
+- name: cache
+  image: {url: redis, pullSecret: {username: other, password: s3cr3t-other}}
+  resourceRequests: [{resource: memory, amountMebi: 32}]
+volumes:
+- name: scratch
+- {name: key, type: VOLUME_SECRET, secret: {contentsString: s3cr3t-contents}}
+- name: shared
+  type: VOLUME_FILESYSTEM
+  accessMode: VOLUME_RW_MANY
+  filesystem: {resourceRequests: [{resource: storage, amountMebi: 10}]}
+replicas: {min: 3}
+fsGroup: 1002
 ";
 
 struct Bench {
@@ -87,6 +113,27 @@ fn path() -> String {
     format!("/apis/apocryph.network/v1alpha1/apocryphpods/{}", key().name())
 }
 
+fn settings() -> Settings {
+    Settings {
+        operator_namespace: "apocryph".to_owned(),
+        service_account: "apocryph-provider".to_owned(),
+        storage_class: Some("one".to_owned()),
+        shared_storage_class: Some("many".to_owned()),
+        exposure: Exposure {
+            kind: ExposureKind::NodePort,
+            addresses: Vec::new(),
+            tell_internal: false,
+        },
+        node_selector: Default::default(),
+        runtime_class: None,
+        dns: Dns::Addresses(Vec::new()),
+        egress_deny: Vec::new(),
+        start_deadline: Duration::from_secs(600),
+        sweep_after: Duration::from_secs(600),
+        ended_ttl: Duration::from_secs(600),
+    }
+}
+
 const COLLECTION: &str = "/apis/apocryph.network/v1alpha1/apocryphpods";
 const SECRETS: &str = "/api/v1/namespaces/apocryph/secrets";
 
@@ -105,7 +152,13 @@ impl Bench {
             terms: Terms::Free {
                 table: "open".to_owned(),
             },
-            pod: Complete::new(manifest, &Defaults { requests }),
+            pod: Complete::new(
+                manifest,
+                &Defaults {
+                    requests,
+                    empty_volume: 64 << 20,
+                },
+            ),
             replaces,
             request_id: format!("req-{life}"),
         };
@@ -178,6 +231,42 @@ async fn the_secret_comes_before_the_pod_that_names_it_and_no_value_is_in_the_po
     assert_eq!(secret["immutable"], true);
     assert_eq!(secret["data"], json!({"env.web.TOKEN": "czNjcjN0LXZhbHVl"}));
     assert_eq!(secret["metadata"]["labels"]["apocryph.network/staged"], "true");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_manifest_keeps_its_secrets_apart_and_is_counted_alike_everywhere() {
+    let bench = bench();
+    let admitted = bench.admitted(WHOLE, 1, None);
+    let (request, hold) = admitted.into_parts();
+    let demand = request.pod.demand().unwrap();
+    let submitted = bench.gateway.submit(Admitted::for_tests(request, hold)).await;
+    assert!(is_created(&submitted));
+    let object = bench.api.get(&path()).unwrap();
+    insta::assert_json_snapshot!(object["spec"]);
+    assert!(!object.to_string().contains("s3cr3t"));
+
+    let object: ApocryphPod = serde_json::from_value(object).unwrap();
+    assert_eq!(demand.replicas, 3);
+    assert_eq!(crate::capacity::nodes::demand(&object), Some(demand));
+    let pod = validate(&object, &settings()).unwrap();
+    assert_eq!(pod.demand(), demand);
+
+    let secret = format!("{SECRETS}/{}-00000000000000aa", key().name());
+    let staged: Secret = serde_json::from_value(bench.api.get(&secret).unwrap()).unwrap();
+    assert_eq!(staged.type_.as_deref(), Some("kubernetes.io/dockerconfigjson"));
+    let data = staged.data.clone().unwrap();
+    assert_eq!(data["volume.key"].0, b"s3cr3t-contents");
+    let config: Value = serde_json::from_slice(&data[".dockerconfigjson"].0).unwrap();
+    assert_eq!(
+        config,
+        json!({"auths": {
+            "registry.example/web": {"username": "robot", "password": "s3cr3t-password"},
+            "docker.io/library/redis": {"username": "other", "password": "s3cr3t-other"},
+        }})
+    );
+    // The tenant's copy is the same.
+    let copy = secret::copy(&pod, &staged).unwrap();
+    assert_eq!((copy.data, copy.type_), (Some(data), staged.type_));
 }
 
 #[tokio::test(start_paused = true)]

@@ -52,6 +52,8 @@ pub struct Settings {
     pub service_account: String,
     /// `storage.class`; `None`: storage is not offered.
     pub storage_class: Option<String>,
+    /// `storage.sharedClass`; `None`: volumes that several nodes write are not offered.
+    pub shared_storage_class: Option<String>,
     pub exposure: Exposure,
     /// Nodes that may take tenants, as in capacity::Settings.
     pub node_selector: BTreeMap<String, String>,

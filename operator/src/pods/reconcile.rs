@@ -386,7 +386,7 @@ async fn stopped(
         Stop::SecretMissing(message) => Finding::new(
             Code::InvalidSpec,
             message.clone(),
-            "Put the Secret with the keys env.CONTAINER.NAME into the operator's namespace, or name another one.",
+            "Put the Secret with the keys env.CONTAINER.NAME and volume.NAME into the operator's namespace, or name another one.",
         ),
         Stop::Contested { kind, .. } => Finding::new(
             Code::PodRefused,

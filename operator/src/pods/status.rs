@@ -5,6 +5,7 @@
 mod addresses;
 mod cause;
 mod conditions;
+mod image;
 
 use std::{sync::Arc, time::Duration};
 
@@ -121,7 +122,7 @@ pub fn judge(facts: &Facts<'_>) -> Judgement {
 
     let mut recheck = cause::Recheck::default();
     let found = if active.len() < wanted {
-        cause::of_missing(&applied.deployment)
+        cause::of_missing(&applied.deployment, pod)
     } else {
         worst(
             active

@@ -1,15 +1,18 @@
 //! From an ApocryphPod's spec to the one type that the builders trust. Schema and CEL rules have checked nearly all of it;
 //! an object may be older than they are, so it is read strictly here once more.
 
-use apocryph_crd::ApocryphPod;
+use apocryph_crd::{ApocryphPod, VolumeType};
 use apocryph_proto::outcome::Code;
 use kube::ResourceExt;
 
 use super::{Settings, apply::is_built};
-use crate::model::{
-    key::{PodId, PodKey, PodName, Publisher},
-    manifest::{Demand, Resources},
-    pod::Tag,
+use crate::{
+    capacity::nodes::access,
+    model::{
+        key::{PodId, PodKey, PodName, Publisher},
+        manifest::{Access, Demand, Needs, Protocol, Resources, User},
+        pod::Tag,
+    },
 };
 
 /// Parsed means valid.
@@ -21,8 +24,11 @@ pub struct ValidatedPod {
     /// `None`: an admin's own pod.
     pub tag: Option<Tag>,
     pub replicas: u32,
-    /// Name of the Secret with the environment values, in both namespaces; there is one when a container has variables.
+    /// Name of the Secret, in both namespaces; there is one when anything is secret.
     pub secret: Option<String>,
+    /// Credentials of registries are in it.
+    pub pull_secret: bool,
+    pub fs_group: Option<i64>,
     pub containers: Vec<Container>,
     pub volumes: Vec<Volume>,
 }
@@ -39,6 +45,7 @@ pub struct Container {
     pub env: Vec<String>,
     pub mounts: Vec<Mount>,
     pub resources: Resources,
+    pub user: Option<User>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +53,7 @@ pub struct Port {
     pub name: String,
     pub port: u16,
     pub target_port: u16,
+    pub protocol: Protocol,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +66,15 @@ pub struct Mount {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Volume {
     pub name: String,
-    /// Bytes.
-    pub size: u64,
+    pub kind: VolumeKind,
+}
+
+/// Sizes in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VolumeKind {
+    Filesystem { size: u64, access: Access },
+    Empty { size: u64 },
+    Secret,
 }
 
 /// Why nothing is built from a spec; it waits for a change.
@@ -104,33 +119,31 @@ pub fn validate(pod: &ApocryphPod, settings: &Settings) -> Result<ValidatedPod, 
         .ok()
         .filter(|replicas| *replicas > 0)
         .ok_or_else(|| invalid("replicas", "is less than 1"))?;
-    let volumes: Vec<Volume> = spec
-        .volumes
-        .iter()
-        .map(|volume| {
-            let size = positive(volume.size).ok_or_else(|| invalid("volumes", "has a size below 1"))?;
-            Ok(Volume {
-                name: volume.name.clone(),
-                size,
-            })
-        })
-        .collect::<Result<_, Invalid>>()?;
-    if !volumes.is_empty() && settings.storage_class.is_none() && !is_built(pod) {
-        return Err(Invalid {
-            code: Code::StorageNotOffered,
-            message: "The pod has volumes, and this provider offers no storage.".to_owned(),
-            remedy: "Leave volumes out, or set the chart value storage.class.".to_owned(),
-        });
+    let volumes: Vec<Volume> = spec.volumes.iter().map(volume).collect::<Result<_, Invalid>>()?;
+    if !is_built(pod) {
+        is_offered(&volumes, settings)?;
     }
-    let containers: Vec<Container> = spec
+    let mut containers: Vec<Container> = spec
         .containers
         .iter()
         .map(|one| container(one, &volumes))
         .collect::<Result<_, Invalid>>()?;
-    if spec.secret_name.is_none() && containers.iter().any(|container| !container.env.is_empty()) {
+    // A Pod has no request of its own for ephemeral storage: what its emptied volumes may hold stands at a container.
+    for volume in &volumes {
+        if let (VolumeKind::Empty { size }, Some(first)) = (volume.kind, containers.first_mut()) {
+            let room = &mut first.resources.ephemeral_storage;
+            *room = room
+                .checked_add(size)
+                .ok_or_else(|| invalid("volumes", "asks for more than can be counted"))?;
+        }
+    }
+    let is_secret = containers.iter().any(|container| !container.env.is_empty())
+        || volumes.iter().any(|volume| volume.kind == VolumeKind::Secret)
+        || spec.pull_secret;
+    if spec.secret_name.is_none() && is_secret {
         return Err(invalid(
             "secretName",
-            "is missing, and a container has environment variables",
+            "is missing, and there are environment variables, secret volumes or credentials of registries",
         ));
     }
     let pod = ValidatedPod {
@@ -140,6 +153,8 @@ pub fn validate(pod: &ApocryphPod, settings: &Settings) -> Result<ValidatedPod, 
         tag: spec.tag.clone().map(Tag),
         replicas,
         secret: spec.secret_name.clone(),
+        pull_secret: spec.pull_secret,
+        fs_group: spec.fs_group,
         containers,
         volumes,
     };
@@ -147,6 +162,54 @@ pub fn validate(pod: &ApocryphPod, settings: &Settings) -> Result<ValidatedPod, 
         return Err(invalid("containers", "asks for more than can be counted"));
     }
     Ok(pod)
+}
+
+fn volume(volume: &apocryph_crd::Volume) -> Result<Volume, Invalid> {
+    let size = || {
+        volume
+            .size
+            .and_then(positive)
+            .ok_or_else(|| invalid(&format!("volumes[{}].size", volume.name), "is missing or below 1"))
+    };
+    let kind = match volume.kind {
+        VolumeType::Filesystem => VolumeKind::Filesystem {
+            size: size()?,
+            access: access(volume.access_mode),
+        },
+        VolumeType::Empty => VolumeKind::Empty { size: size()? },
+        VolumeType::Secret => VolumeKind::Secret,
+    };
+    Ok(Volume {
+        name: volume.name.clone(),
+        kind,
+    })
+}
+
+fn is_offered(volumes: &[Volume], settings: &Settings) -> Result<(), Invalid> {
+    let not_offered = |message: &str, value: &str| {
+        Err(Invalid {
+            code: Code::StorageNotOffered,
+            message: message.to_owned(),
+            remedy: format!("Leave such volumes out, or set the chart value {value}."),
+        })
+    };
+    let wanted = |access| {
+        let of = |volume: &Volume| matches!(volume.kind, VolumeKind::Filesystem { access: one, .. } if one == access);
+        volumes.iter().any(of)
+    };
+    if wanted(Access::Many) && settings.shared_storage_class.is_none() {
+        return not_offered(
+            "The pod has a volume that several nodes write, and this provider offers none.",
+            "storage.sharedClass",
+        );
+    }
+    if wanted(Access::One) && settings.storage_class.is_none() {
+        return not_offered(
+            "The pod has volumes, and this provider offers no storage.",
+            "storage.class",
+        );
+    }
+    Ok(())
 }
 
 fn container(container: &apocryph_crd::Container, volumes: &[Volume]) -> Result<Container, Invalid> {
@@ -160,6 +223,7 @@ fn container(container: &apocryph_crd::Container, volumes: &[Volume]) -> Result<
         env,
         volume_mounts,
         resources,
+        user,
     } = container;
     let amount = |field: &str, value: i64| {
         positive(value).ok_or_else(|| invalid(&format!("containers[{name}].resources.{field}"), "is below 1"))
@@ -192,6 +256,10 @@ fn container(container: &apocryph_crd::Container, volumes: &[Volume]) -> Result<
                     name: one.name.clone(),
                     port: port(one.port)?,
                     target_port: port(one.target_port)?,
+                    protocol: match one.protocol {
+                        apocryph_crd::Protocol::Tcp => Protocol::Tcp,
+                        apocryph_crd::Protocol::Udp => Protocol::Udp,
+                    },
                 })
             })
             .collect::<Result<_, Invalid>>()?,
@@ -209,7 +277,18 @@ fn container(container: &apocryph_crd::Container, volumes: &[Volume]) -> Result<
             memory: amount("memory", resources.memory)?,
             ephemeral_storage: amount("ephemeralStorage", resources.ephemeral_storage)?,
         },
+        user: match user {
+            Some(user) => Some(User {
+                uid: id(name, user.uid)?,
+                gid: user.gid.map(|gid| id(name, gid)).transpose()?,
+            }),
+            None => None,
+        },
     })
+}
+
+fn id(container: &str, id: i64) -> Result<u32, Invalid> {
+    u32::try_from(id).map_err(|_| invalid(&format!("containers[{container}].user"), "has a number that is none"))
 }
 
 fn positive(number: i64) -> Option<u64> {
@@ -231,20 +310,24 @@ impl ValidatedPod {
 
     /// `None` on overflow, which [`validate`] refuses.
     fn checked_demand(&self) -> Option<Demand> {
-        let per_replica = self
-            .containers
-            .iter()
-            .try_fold(Resources::default(), |sum, container| {
-                sum.checked_add(container.resources)
-            })?;
-        let storage = self
-            .volumes
-            .iter()
-            .try_fold(0u64, |sum, volume| sum.checked_add(volume.size))?;
-        Some(Demand {
+        let mut demand = Demand {
             replicas: self.replicas,
-            per_replica,
-            storage,
+            ..Demand::default()
+        };
+        for container in &self.containers {
+            demand.per_replica = demand.per_replica.checked_add(container.resources)?;
+        }
+        for (_, size, access) in self.filesystems() {
+            demand.add_volume(Needs::Storage(size, access))?;
+        }
+        Some(demand)
+    }
+
+    /// Name, size and access of each file system.
+    pub fn filesystems(&self) -> impl Iterator<Item = (&str, u64, Access)> {
+        self.volumes.iter().filter_map(|volume| match volume.kind {
+            VolumeKind::Filesystem { size, access } => Some((volume.name.as_str(), size, access)),
+            VolumeKind::Empty { .. } | VolumeKind::Secret => None,
         })
     }
 

@@ -152,6 +152,7 @@ fn phase(code: Code, ready: bool, was_ready: bool) -> Phase {
         | Code::ImageNotFound
         | Code::RegistryUnreachable
         | Code::ImageUnauthorized
+        | Code::ImageOtherPlatform
         | Code::ImagePullFailed
         | Code::InvalidImageName => Phase::Pulling,
         Code::Unschedulable | Code::VolumeUnbound | Code::PodRefused | Code::InvalidSpec | Code::WrongName => {

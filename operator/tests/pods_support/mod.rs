@@ -62,6 +62,7 @@ pub fn settings() -> Settings {
         operator_namespace: "apocryph".to_owned(),
         service_account: "apocryph-provider".to_owned(),
         storage_class: Some("fast".to_owned()),
+        shared_storage_class: Some("many".to_owned()),
         exposure: Exposure {
             kind: ExposureKind::NodePort,
             addresses: Vec::new(),

@@ -137,12 +137,14 @@ async fn resources_that_are_asked_for_are_the_demand_and_defaults_fill_the_rest(
             Demand {
                 replicas: 1,
                 per_replica: asked,
-                storage: 10 * gib
+                storage: 10 * gib,
+                shared: false
             },
             Demand {
                 replicas: 1,
                 per_replica: DEFAULTS.requests,
-                storage: 0
+                storage: 0,
+                shared: false
             },
         ]
     );

@@ -63,6 +63,7 @@ pub const DEFAULTS: Defaults = Defaults {
         memory: 64 << 20,
         ephemeral_storage: 128 << 20,
     },
+    empty_volume: 32 << 20,
 };
 
 // ---- the services

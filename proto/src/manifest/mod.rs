@@ -9,6 +9,7 @@ mod ports;
 mod print;
 mod quantity;
 mod text;
+mod volumes;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::outcome::Code;
 
+pub use image::repository;
 pub use quantity::{Kind, Quantity};
 pub use text::{
     ENV_NAME_PATTERN, IMAGE_PATTERN, MOUNT_PATH_PATTERN, NAME_PATTERN, PORT_NAME_PATTERN, WORKING_DIR_PATTERN,
@@ -50,15 +52,18 @@ pub struct Manifest {
     containers: Vec<Container>,
     volumes: Vec<Volume>,
     replicas: u32,
+    fs_group: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Container {
-    /// DNS label.
+    /// DNS label, unique within the pod.
     pub name: String,
     /// Image reference as the container runtime takes it.
     pub image: String,
+    /// Credentials of the image's registry.
+    pub pull_secret: Option<PullSecret>,
     pub command: Vec<String>,
     pub args: Vec<String>,
     /// Absolute; `None`: the image's.
@@ -68,18 +73,39 @@ pub struct Container {
     pub env: BTreeMap<String, SecretValue>,
     pub mounts: Vec<Mount>,
     pub requests: Requests,
+    /// `None`: the image's.
+    pub user: Option<User>,
 }
 
-/// TCP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullSecret {
+    pub username: String,
+    pub password: SecretValue,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    pub uid: u32,
+    /// `None`: the user's in the image.
+    pub gid: Option<u32>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Port {
     /// Unique within the pod; filled in when the manifest has none.
     pub name: String,
-    /// Where it is offered; unique within the pod.
+    /// Where it is offered; unique within the pod and the protocol.
     pub port: u16,
-    /// Where the program listens; unique within the pod.
+    /// Where the program listens; unique within the pod and the protocol.
     pub target_port: u16,
+    pub protocol: Protocol,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    Tcp,
+    Udp,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,13 +117,36 @@ pub struct Mount {
     pub read_only: bool,
 }
 
-/// A file system that outlives the container; read-write by one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Volume {
+    /// DNS label, unique within the pod.
     pub name: String,
-    /// Bytes.
-    pub size: u64,
+    pub kind: VolumeKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeKind {
+    /// Lives as long as a replica, on its node.
+    Empty {
+        /// Bytes; `None`: the provider's default.
+        size: Option<u64>,
+    },
+    /// A file system that lives as long as the pod's life.
+    Filesystem {
+        /// Bytes.
+        size: u64,
+        access: Access,
+    },
+    /// A file, where it is mounted.
+    Secret(SecretBytes),
+}
+
+/// How many nodes may write a file system at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    One,
+    Many,
 }
 
 /// As asked for; `None`: the provider's default.
@@ -130,6 +179,26 @@ impl std::fmt::Debug for SecretValue {
     }
 }
 
+/// Contents of a secret file: never printed, and wiped when dropped.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct SecretBytes(Vec<u8>);
+
+impl SecretBytes {
+    pub fn new(contents: impl Into<Vec<u8>>) -> SecretBytes {
+        SecretBytes(contents.into())
+    }
+
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
 impl Manifest {
     pub fn containers(&self) -> &[Container] {
         &self.containers
@@ -142,6 +211,11 @@ impl Manifest {
     /// Replicas that run: max(min, 1).
     pub fn replicas(&self) -> u32 {
         self.replicas
+    }
+
+    /// Group that owns the volumes' files.
+    pub fn fs_group(&self) -> Option<u32> {
+        self.fs_group
     }
 }
 

@@ -6,9 +6,11 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use super::{
-    Container, Invalid, Kind, Manifest, Mount, Quantity, Requests, SecretValue, Volume, image,
+    Container, Invalid, Kind, Manifest, Quantity, Requests, SecretValue, User, Volume, image,
+    image::Credentials,
     ports::PortsOfPod,
-    text::{is_absolute, is_env_name, is_mount_path, is_name, quote},
+    text::{is_absolute, is_env_name, is_name, quote},
+    volumes,
 };
 use crate::{
     descriptors, limits,
@@ -60,7 +62,7 @@ impl Manifest {
             return Err(Invalid::manifest(
                 "",
                 format!(
-                    "the environment values have {secrets} bytes in all; at most {}",
+                    "environment values, secret contents and registry credentials have {secrets} bytes in all; at most {}",
                     limits::SECRETS_MAX
                 ),
             ));
@@ -70,7 +72,7 @@ impl Manifest {
             return Err(Invalid::manifest(
                 "",
                 format!(
-                    "without environment values the manifest has {plain} bytes; at most {}",
+                    "without its secrets the manifest has {plain} bytes; at most {}",
                     limits::MANIFEST_MAX
                 ),
             ));
@@ -81,41 +83,62 @@ impl Manifest {
         served::check(descriptor, &Zeroizing::new(pod.encode_to_vec()))?;
 
         let replicas = replicas(pod.replicas.as_ref())?;
-        let [container] = pod.containers.as_slice() else {
-            // More than one was refused above.
+        if pod.containers.is_empty() {
             return Err(Invalid::manifest(
                 "containers",
-                "no container is given; give exactly one",
+                "no container is given; give at least one",
             ));
-        };
-        let volumes = volumes(&pod.volumes)?;
-        let mut ports = PortsOfPod::default();
-        let container = parse_container(container, "containers[0]", &volumes, &mut ports)?;
+        }
+        let volumes = volumes::volumes(&pod.volumes, replicas)?;
+        let mut of_pod = OfPod::default();
+        let containers = pod
+            .containers
+            .iter()
+            .enumerate()
+            .map(|(index, one)| container(one, &format!("containers[{index}]"), &volumes, &mut of_pod))
+            .collect::<Checked<_>>()?;
+        if let Some(group) = pod.fs_group {
+            id(group, "fsGroup")?;
+        }
         Ok(Manifest {
-            containers: vec![container],
+            containers,
             volumes,
             replicas,
+            fs_group: pod.fs_group,
         })
     }
 }
 
+/// What the pod's containers share, and so must not have twice.
+#[derive(Default)]
+struct OfPod {
+    names: BTreeSet<String>,
+    ports: PortsOfPod,
+    credentials: Credentials,
+}
+
 fn secret_bytes(pod: &pod::Pod) -> usize {
     // Lengths of what is in memory already: their sum cannot overflow.
-    pod.containers
-        .iter()
-        .flat_map(|container| container.env.values())
-        .map(String::len)
-        .sum()
+    let values = |container: &pod::Container| container.env.values().map(String::len).sum::<usize>();
+    let pull = |container: &pod::Container| {
+        let secret = container.image.as_ref().and_then(|image| image.pull_secret.as_ref());
+        secret.map_or(0, |secret| secret.username.len() + secret.password.len())
+    };
+    let contents = |volume: &pod::Volume| match &volume.configuration {
+        Some(Configuration::Secret(secret)) => secret.contents.len() + secret.contents_string.len(),
+        _ => 0,
+    };
+    pod.containers.iter().map(|one| values(one) + pull(one)).sum::<usize>()
+        + pod.volumes.iter().map(contents).sum::<usize>()
 }
 
 fn replicas(replicas: Option<&pod::Replicas>) -> Checked<u32> {
     let Some(replicas) = replicas else { return Ok(1) };
     let running = replicas.min.max(1);
-    if running > 1 {
-        return Err(Invalid::new(
-            Code::NotServed,
+    if running > limits::REPLICAS_MAX {
+        return Err(Invalid::manifest(
             "replicas.min",
-            format!("{running} replicas: more than one is not served by this version; leave it out or write 1"),
+            format!("{running} replicas; at most {}", limits::REPLICAS_MAX),
         ));
     }
     if replicas.max > running {
@@ -132,7 +155,7 @@ fn replicas(replicas: Option<&pod::Replicas>) -> Checked<u32> {
 }
 
 /// A name that is given, fits its rule and its length.
-fn name(value: &str, field: &str) -> Checked<String> {
+pub(super) fn name(value: &str, field: &str) -> Checked<String> {
     if value.len() <= limits::NAME_MAX && is_name(value) {
         return Ok(value.to_owned());
     }
@@ -146,7 +169,7 @@ fn name(value: &str, field: &str) -> Checked<String> {
     ))
 }
 
-fn text(value: &str, field: &str, max: usize) -> Checked<()> {
+pub(super) fn text(value: &str, field: &str, max: usize) -> Checked<()> {
     if value.len() > max {
         return Err(Invalid::manifest(
             field,
@@ -172,98 +195,66 @@ pub(super) fn bounded(count: usize, max: usize, field: &str) -> Checked<()> {
     Ok(())
 }
 
-fn volumes(list: &[pod::Volume]) -> Checked<Vec<Volume>> {
-    bounded(list.len(), limits::VOLUMES_MAX, "volumes")?;
-    let mut names = BTreeSet::new();
-    let mut volumes = Vec::with_capacity(list.len());
-    for (index, volume) in list.iter().enumerate() {
-        let field = format!("volumes[{index}]");
-        let name = name(&volume.name, &format!("{field}.name"))?;
-        if !names.insert(name.clone()) {
-            return Err(Invalid::manifest(
-                format!("{field}.name"),
-                format!("another volume is named {} already; names are unique", quote(&name)),
-            ));
-        }
-        volumes.push(Volume {
-            name,
-            size: volume_size(volume, &field)?,
-        });
-    }
-    Ok(volumes)
-}
-
-fn volume_size(volume: &pod::Volume, field: &str) -> Checked<u64> {
-    let Some(Configuration::Filesystem(filesystem)) = &volume.configuration else {
+fn container(container: &pod::Container, field: &str, volumes: &[Volume], of_pod: &mut OfPod) -> Checked<Container> {
+    let name = name(&container.name, &format!("{field}.name"))?;
+    if !of_pod.names.insert(name.clone()) {
         return Err(Invalid::manifest(
-            format!("{field}.filesystem"),
-            "a volume needs its size; write filesystem: {resourceRequests: [{resource: storage, amountGibi: 1}]}",
-        ));
-    };
-    let list = format!("{field}.filesystem.resourceRequests");
-    let one = match filesystem.resource_requests.as_slice() {
-        [] => return Err(Invalid::manifest(list, "a volume needs one request, `storage`")),
-        [one] => one,
-        [_, _, ..] => {
-            return Err(Invalid::manifest(
-                format!("{list}[1]"),
-                "a volume has exactly one request, `storage`",
-            ));
-        }
-    };
-    let field = format!("{list}[0]");
-    let quantity = Quantity::parse_within_bounds(one, &field)?;
-    if quantity.kind != Kind::Storage {
-        return Err(Invalid::manifest(
-            format!("{field}.resource"),
-            format!(
-                "a volume has no `{}`; its one request is `storage`",
-                quantity.kind.as_str()
-            ),
+            format!("{field}.name"),
+            format!("another container is named {} already; names are unique", quote(&name)),
         ));
     }
-    Ok(quantity.amount)
-}
-
-fn parse_container(
-    container: &pod::Container,
-    field: &str,
-    volumes: &[Volume],
-    ports: &mut PortsOfPod,
-) -> Checked<Container> {
+    let (image, pull_secret) = image::parse(
+        container.image.as_ref(),
+        &format!("{field}.image"),
+        &mut of_pod.credentials,
+    )?;
     Ok(Container {
-        name: name(&container.name, &format!("{field}.name"))?,
-        image: parse_image(container.image.as_ref(), &format!("{field}.image"))?,
+        name,
+        image,
+        pull_secret,
         command: words(&container.command, &format!("{field}.command"))?,
         args: words(&container.args, &format!("{field}.args"))?,
         working_dir: working_dir(&container.working_dir, &format!("{field}.workingDir"))?,
-        ports: ports.parse(&container.ports, &format!("{field}.ports"))?,
+        ports: of_pod.ports.parse(&container.ports, &format!("{field}.ports"))?,
         env: env(&container.env, &format!("{field}.env"))?,
-        mounts: mounts(&container.volumes, &format!("{field}.volumes"), volumes)?,
+        mounts: volumes::mounts(&container.volumes, &format!("{field}.volumes"), volumes)?,
         requests: requests(&container.resource_requests, &format!("{field}.resourceRequests"))?,
+        user: user(container.user.as_ref(), &format!("{field}.user"))?,
     })
 }
 
-fn parse_image(image: Option<&pod::Image>, field: &str) -> Checked<String> {
-    let url = image.map(|image| image.url.as_str()).unwrap_or_default();
-    let field = format!("{field}.url");
-    if url.is_empty() {
-        return Err(Invalid::manifest(
-            field,
-            "no image is given; write for example docker.io/library/nginx:1.29",
-        ));
+fn user(user: Option<&pod::User>, field: &str) -> Checked<Option<User>> {
+    let Some(pod::User { uid, gid }) = user else {
+        return Ok(None);
+    };
+    let Some(uid) = *uid else {
+        return match gid {
+            // The container runtime takes no group alone.
+            Some(_) => Err(Invalid::manifest(
+                format!("{field}.uid"),
+                "a gid needs a uid beside it; write both, or the uid alone",
+            )),
+            None => Ok(None),
+        };
+    };
+    id(uid, &format!("{field}.uid"))?;
+    if let Some(gid) = *gid {
+        id(gid, &format!("{field}.gid"))?;
     }
-    text(url, &field, limits::IMAGE_MAX)?;
-    match image::fault(url) {
-        None => Ok(url.to_owned()),
-        Some(fault) => Err(Invalid::manifest(
-            field,
-            format!(
-                "{} is not an image reference: {fault}; write for example docker.io/library/nginx:1.29",
-                quote(url)
-            ),
-        )),
+    Ok(Some(User { uid, gid: *gid }))
+}
+
+fn id(id: u32, field: &str) -> Checked<()> {
+    if limits::USER_ID.contains(&id) {
+        return Ok(());
     }
+    Err(Invalid::manifest(
+        field,
+        format!(
+            "{id} is more than {}, the last that a user namespace maps",
+            limits::USER_ID.end()
+        ),
+    ))
 }
 
 fn words(words: &[String], field: &str) -> Checked<Vec<String>> {
@@ -329,47 +320,6 @@ fn env(env: &BTreeMap<String, String>, field: &str) -> Checked<BTreeMap<String, 
             Ok((name.clone(), SecretValue::new(value)))
         })
         .collect()
-}
-
-fn mounts(list: &[pod::container::VolumeMount], field: &str, volumes: &[Volume]) -> Checked<Vec<Mount>> {
-    bounded(list.len(), limits::MOUNTS_MAX, field)?;
-    let mut paths = BTreeSet::new();
-    let mut mounts = Vec::with_capacity(list.len());
-    for (index, mount) in list.iter().enumerate() {
-        let name_field = format!("{field}[{index}].name");
-        if !volumes.iter().any(|volume| volume.name == mount.name) {
-            return Err(Invalid::manifest(
-                name_field,
-                format!("the pod has no volume {}; name one of its volumes", quote(&mount.name)),
-            ));
-        }
-        let path_field = format!("{field}[{index}].mountPath");
-        text(&mount.mount_path, &path_field, limits::PATH_MAX)?;
-        if !is_mount_path(&mount.mount_path) {
-            return Err(Invalid::manifest(
-                path_field,
-                format!(
-                    "{} is no place for a volume; write an absolute path below `/`, without `.`, `..`, empty parts, `:`, control characters and a slash at the end",
-                    quote(&mount.mount_path)
-                ),
-            ));
-        }
-        if !paths.insert(mount.mount_path.as_str()) {
-            return Err(Invalid::manifest(
-                path_field,
-                format!(
-                    "another volume is mounted at {} already; paths are unique",
-                    quote(&mount.mount_path)
-                ),
-            ));
-        }
-        mounts.push(Mount {
-            volume: mount.name.clone(),
-            path: mount.mount_path.clone(),
-            read_only: mount.read_only,
-        });
-    }
-    Ok(mounts)
 }
 
 fn requests(list: &[pod::Resource], field: &str) -> Checked<Requests> {

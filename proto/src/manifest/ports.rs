@@ -3,18 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Invalid, Port,
+    Invalid, Port, Protocol,
     parse::{Checked, bounded},
     text::{is_port_name, quote},
 };
 use crate::{limits, v0::pod};
 
-/// Names and numbers of ports are unique within the pod: its containers share one network address.
+/// Names of ports are unique within the pod, and their numbers within the protocol: containers share one network address.
 #[derive(Default)]
 pub(super) struct PortsOfPod {
     names: BTreeSet<String>,
-    ports: BTreeSet<u16>,
-    targets: BTreeSet<u16>,
+    ports: BTreeSet<(Protocol, u16)>,
+    targets: BTreeSet<(Protocol, u16)>,
 }
 
 impl PortsOfPod {
@@ -47,8 +47,12 @@ impl PortsOfPod {
                 port_number(target, &format!("{field}.targetPort"))?,
             ),
         };
+        let (protocol, suffix) = match given.protocol() {
+            pod::container::Protocol::Tcp => (Protocol::Tcp, ""),
+            pod::container::Protocol::Udp => (Protocol::Udp, "-udp"),
+        };
         let name = if given.name.is_empty() {
-            format!("port-{port}")
+            format!("port-{port}{suffix}")
         } else {
             given.name.clone()
         };
@@ -68,10 +72,10 @@ impl PortsOfPod {
                 format!("another port of the pod has {what} already; it must be unique"),
             )
         };
-        if !self.ports.insert(port) {
+        if !self.ports.insert((protocol, port)) {
             return Err(taken("port", format!("port {port}")));
         }
-        if !self.targets.insert(target_port) {
+        if !self.targets.insert((protocol, target_port)) {
             return Err(taken("targetPort", format!("targetPort {target_port}")));
         }
         if !self.names.insert(name.clone()) {
@@ -81,6 +85,7 @@ impl PortsOfPod {
             name,
             port,
             target_port,
+            protocol,
         })
     }
 }

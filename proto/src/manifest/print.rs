@@ -1,30 +1,24 @@
 //! Back to the wire form: what was admitted, told to who sent it.
 
-use super::{Container, Manifest, Requests};
-use crate::v0::pod::{self, resource::Quantity};
+use super::{Access, Container, Manifest, Protocol, Requests, User, Volume, VolumeKind};
+use crate::v0::pod::{
+    self,
+    resource::Quantity,
+    volume::{AccessMode, Configuration, FilesystemConfig, SecretConfig, Type},
+};
 
 impl Manifest {
     /// The manifest with everything filled in: port names and numbers, and each container's resources from `requests` (one
-    /// per container, in its order; a missing one means what the container asked for). Environment values are left empty.
-    pub fn to_pod(&self, requests: &[Requests]) -> pod::Pod {
+    /// per container, in its order; a missing one means what the container asked for), and the size of emptied volumes that
+    /// name none. Environment values, passwords and contents of secrets are left empty.
+    pub fn to_pod(&self, requests: &[Requests], empty_size: Option<u64>) -> pod::Pod {
         let containers = self
             .containers
             .iter()
             .enumerate()
             .map(|(index, container)| container.to_wire(requests.get(index).unwrap_or(&container.requests)))
             .collect();
-        let volumes = self
-            .volumes
-            .iter()
-            .map(|volume| pod::Volume {
-                name: volume.name.clone(),
-                r#type: pod::volume::Type::VolumeFilesystem.into(),
-                access_mode: pod::volume::AccessMode::VolumeRwOne.into(),
-                configuration: Some(pod::volume::Configuration::Filesystem(pod::volume::FilesystemConfig {
-                    resource_requests: vec![resource("storage", Quantity::Amount(volume.size))],
-                })),
-            })
-            .collect();
+        let volumes = self.volumes.iter().map(|volume| volume.to_wire(empty_size)).collect();
         pod::Pod {
             containers,
             volumes,
@@ -33,6 +27,7 @@ impl Manifest {
                 max: self.replicas,
                 target_pending_requests: 0,
             }),
+            fs_group: self.fs_group,
             ..Default::default()
         }
     }
@@ -53,6 +48,10 @@ impl Container {
             name: self.name.clone(),
             image: Some(pod::Image {
                 url: self.image.clone(),
+                pull_secret: self.pull_secret.as_ref().map(|secret| pod::image::PullSecret {
+                    username: secret.username.clone(),
+                    password: String::new(),
+                }),
                 ..Default::default()
             }),
             command: self.command.clone(),
@@ -65,6 +64,10 @@ impl Container {
                     name: port.name.clone(),
                     port: port.port.into(),
                     target_port: port.target_port.into(),
+                    protocol: match port.protocol {
+                        Protocol::Tcp => pod::container::Protocol::Tcp.into(),
+                        Protocol::Udp => pod::container::Protocol::Udp.into(),
+                    },
                     ..Default::default()
                 })
                 .collect(),
@@ -79,7 +82,37 @@ impl Container {
                 })
                 .collect(),
             resource_requests: resource_requests.into_iter().flatten().collect(),
-            user: None,
+            user: self.user.map(|User { uid, gid }| pod::User { uid: Some(uid), gid }),
+        }
+    }
+}
+
+impl Volume {
+    fn to_wire(&self, empty_size: Option<u64>) -> pod::Volume {
+        let sized = |name: &str, size: u64| {
+            Configuration::Filesystem(FilesystemConfig {
+                resource_requests: vec![resource(name, Quantity::Amount(size))],
+            })
+        };
+        let (r#type, access, configuration) = match &self.kind {
+            VolumeKind::Empty { size } => {
+                let size = size.or(empty_size).map(|size| sized("ephemeral-storage", size));
+                (Type::VolumeEmpty, Access::One, size)
+            }
+            VolumeKind::Filesystem { size, access } => (Type::VolumeFilesystem, *access, Some(sized("storage", *size))),
+            VolumeKind::Secret(_) => {
+                let left_out = Configuration::Secret(SecretConfig::default());
+                (Type::VolumeSecret, Access::One, Some(left_out))
+            }
+        };
+        pod::Volume {
+            name: self.name.clone(),
+            r#type: r#type.into(),
+            access_mode: match access {
+                Access::One => AccessMode::VolumeRwOne.into(),
+                Access::Many => AccessMode::VolumeRwMany.into(),
+            },
+            configuration,
         }
     }
 }

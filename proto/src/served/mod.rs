@@ -168,27 +168,6 @@ fn message(fields: &[Field], descriptor: &MessageDescriptor, bytes: &[u8], path:
             rule => one(rule, &field, content, &here)?,
         }
     }
-    unset(fields, descriptor, &seen, path)
-}
-
-/// Enums whose default value is not served, for example a volume without a type.
-fn unset(fields: &[Field], descriptor: &MessageDescriptor, seen: &Seen<'_>, path: &Path<'_>) -> Result<(), Refused> {
-    for row in fields {
-        let Rule::Values(values) = &row.rule else { continue };
-        let Some(no) = values
-            .iter()
-            .find(|value| value.number == 0)
-            .and_then(|value| value.no.as_ref())
-        else {
-            continue;
-        };
-        let given = descriptor
-            .get_field_by_json_name(row.name)
-            .is_some_and(|field| seen.contains(field.number()));
-        if !given {
-            return Err(refused(&path.field(row.name), no));
-        }
-    }
     Ok(())
 }
 
@@ -202,15 +181,15 @@ fn one(rule: &Rule, field: &FieldDescriptor, content: Content<'_>, path: &Path<'
             let Content::Number(number) = content else {
                 return Err(wrong_type(path));
             };
-            match values.iter().find(|value| u64::from(value.number) == number) {
-                Some(value) => value.no.as_ref().map_or(Ok(()), |no| Err(refused(path, no))),
-                None => Err(Refused {
-                    code: Code::InvalidManifest,
-                    field: path.to_string(),
-                    message: format!("{number} is no value of this field"),
-                    remedy: format!("the values are {}", table::names(values)),
-                }),
+            if values.iter().any(|value| u64::from(value.number) == number) {
+                return Ok(());
             }
+            Err(Refused {
+                code: Code::InvalidManifest,
+                field: path.to_string(),
+                message: format!("{number} is no value of this field"),
+                remedy: format!("the values are {}", table::names(values)),
+            })
         }
         Rule::Message(fields) => match (field.kind(), content) {
             (Kind::Message(descriptor), Content::Bytes(bytes)) => message(fields, &descriptor, bytes, path),
@@ -290,10 +269,6 @@ struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    fn contains(&self, number: u32) -> bool {
-        self.numbers.iter().any(|(seen, _)| *seen == number)
-    }
-
     /// Which occurrence of the field this is, from 0; a second one of a field that is not repeated is refused, because
     /// decoders would merge the two or drop the first.
     fn count(&mut self, field: &FieldDescriptor, path: &Path<'_>) -> Result<usize, Refused> {

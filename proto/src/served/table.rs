@@ -13,6 +13,7 @@ pub(super) enum Rule {
     /// Known, not served: refused when set. Covers everything below it.
     Refused(No),
     Message(&'static [Field]),
+    /// An enum: its values, all of them served.
     Values(&'static [Value]),
     /// At most `max` items; `beyond` when a greater number is only not served yet.
     List {
@@ -26,11 +27,10 @@ pub(super) enum Rule {
     },
 }
 
-/// A value of an enum, and why it is not served.
+/// A value of an enum.
 pub(super) struct Value {
     pub(super) name: &'static str,
     pub(super) number: u32,
-    pub(super) no: Option<No>,
 }
 
 pub(super) struct No {
@@ -100,14 +100,13 @@ pub(super) fn of(full_name: &str) -> Option<&'static [Field]> {
     }
 }
 
+const fn value(name: &'static str, number: u32) -> Value {
+    Value { name, number }
+}
+
 /// The values that may be written.
 pub(super) fn names(values: &[Value]) -> String {
-    values
-        .iter()
-        .filter(|value| value.no.is_none())
-        .map(|value| value.name)
-        .collect::<Vec<_>>()
-        .join(", ")
+    values.iter().map(|value| value.name).collect::<Vec<_>>().join(", ")
 }
 
 const LEAVE_OUT: &str = "leave it out";
@@ -198,18 +197,7 @@ const CAPACITY: &[Field] = &[
 const REQUIREMENTS: &str = "requirements on the node are not served by this version";
 
 const POD: &[Field] = &[
-    Field {
-        name: "containers",
-        rule: Rule::List {
-            max: 1,
-            beyond: Some(No {
-                code: Code::NotServed,
-                message: "more than one container is not served by this version",
-                remedy: "give exactly one container",
-            }),
-            item: &Rule::Message(CONTAINER),
-        },
-    },
+    list("containers", limits::CONTAINERS_MAX, &Rule::Message(CONTAINER)),
     list("volumes", limits::VOLUMES_MAX, &Rule::Message(VOLUME)),
     part(
         "replicas",
@@ -235,7 +223,7 @@ const POD: &[Field] = &[
         LEAVE_OUT,
     ),
     not_served("requirements", REQUIREMENTS, LEAVE_OUT),
-    not_served("fsGroup", "fsGroup is not served by this version", LEAVE_OUT),
+    served("fsGroup"),
 ];
 
 const CONTAINER: &[Field] = &[
@@ -255,11 +243,7 @@ const CONTAINER: &[Field] = &[
         &Rule::Message(&[served("name"), served("mountPath"), served("readOnly")]),
     ),
     list("resourceRequests", limits::RESOURCES_MAX, &Rule::Message(RESOURCE)),
-    not_served(
-        "user",
-        "running as another user is not served by this version",
-        "leave it out and set USER in the image",
-    ),
+    part("user", &[served("uid"), served("gid")]),
 ];
 
 const IMAGE: &[Field] = &[
@@ -275,11 +259,7 @@ const IMAGE: &[Field] = &[
         "verification of images is not served by this version",
         "give a digest in image.url",
     ),
-    not_served(
-        "pullSecret",
-        "registry credentials are not served by this version",
-        "use an image that anybody may pull",
-    ),
+    part("pullSecret", &[served("username"), served("password")]),
 ];
 
 const PORT: &[Field] = &[
@@ -298,22 +278,7 @@ const PORT: &[Field] = &[
     ),
     Field {
         name: "protocol",
-        rule: Rule::Values(&[
-            Value {
-                name: "TCP",
-                number: 0,
-                no: None,
-            },
-            Value {
-                name: "UDP",
-                number: 1,
-                no: Some(No {
-                    code: Code::NotServed,
-                    message: "UDP is not served by this version",
-                    remedy: "use TCP",
-                }),
-            },
-        ]),
+        rule: Rule::Values(&[value("TCP", 0), value("UDP", 1)]),
     },
     not_served(
         "hostIP",
@@ -327,49 +292,14 @@ const VOLUME: &[Field] = &[
     Field {
         name: "type",
         rule: Rule::Values(&[
-            Value {
-                name: "VOLUME_EMPTY",
-                number: 0,
-                no: Some(No {
-                    code: Code::NotServed,
-                    message: "volumes that are emptied with the pod (VOLUME_EMPTY, or no type) are not served by this version",
-                    remedy: "give type VOLUME_FILESYSTEM",
-                }),
-            },
-            Value {
-                name: "VOLUME_FILESYSTEM",
-                number: 1,
-                no: None,
-            },
-            Value {
-                name: "VOLUME_SECRET",
-                number: 2,
-                no: Some(No {
-                    code: Code::NotServed,
-                    message: "secret volumes are not served by this version",
-                    remedy: "put the secret into an environment variable",
-                }),
-            },
+            value("VOLUME_EMPTY", 0),
+            value("VOLUME_FILESYSTEM", 1),
+            value("VOLUME_SECRET", 2),
         ]),
     },
     Field {
         name: "accessMode",
-        rule: Rule::Values(&[
-            Value {
-                name: "VOLUME_RW_ONE",
-                number: 0,
-                no: None,
-            },
-            Value {
-                name: "VOLUME_RW_MANY",
-                number: 2,
-                no: Some(No {
-                    code: Code::NotServed,
-                    message: "volumes shared between nodes are not served by this version",
-                    remedy: "give accessMode VOLUME_RW_ONE",
-                }),
-            },
-        ]),
+        rule: Rule::Values(&[value("VOLUME_RW_ONE", 0), value("VOLUME_RW_MANY", 2)]),
     },
     part(
         "filesystem",
@@ -379,10 +309,24 @@ const VOLUME: &[Field] = &[
             &Rule::Message(RESOURCE),
         )],
     ),
-    not_served(
+    part(
         "secret",
-        "secret volumes are not served by this version",
-        "put the secret into an environment variable",
+        &[
+            not_served(
+                "cid",
+                "secrets by CID are not served by this version",
+                "give file, contents or contentsString",
+            ),
+            not_served("key", "encrypted secrets are not served by this version", LEAVE_OUT),
+            no(
+                "file",
+                Code::InvalidManifest,
+                "the name of a file means nothing to a provider: the client sends its contents",
+                "give contents or contentsString",
+            ),
+            served("contents"),
+            served("contentsString"),
+        ],
     ),
 ];
 

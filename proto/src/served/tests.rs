@@ -183,30 +183,13 @@ fn every_row_that_refuses_does_so_when_its_field_alone_is_set() {
                     assert_refused(&descriptor, &wrap(set(field)), no.code, path);
                     if let Some(bytes) = default(field) {
                         let answer = check(descriptor.clone(), &wrap(bytes));
-                        assert!(
-                            answer.is_ok_and(|()| true) || path.starts_with("volumes"),
-                            "{path}: its default is not set"
-                        );
+                        assert_eq!(answer, Ok(()), "{path}: its default is not set");
                     }
                 }
                 Rule::Values(values) => {
                     for value in *values {
-                        let bytes = wrap(number(field, value.number.into()));
-                        match &value.no {
-                            Some(no) => {
-                                refusals += 1;
-                                assert_refused(&descriptor, &bytes, no.code, path);
-                                if value.number == 0 {
-                                    // Left out, it has this value.
-                                    assert_refused(&descriptor, &wrap(Vec::new()), no.code, path);
-                                }
-                            }
-                            None => assert!(
-                                check(descriptor.clone(), &bytes)
-                                    .err()
-                                    .is_none_or(|no| no.field != path)
-                            ),
-                        }
+                        let answer = check(descriptor.clone(), &wrap(number(field, value.number.into())));
+                        assert_eq!(answer, Ok(()), "{path}");
                     }
                     assert_refused(&descriptor, &wrap(number(field, 99)), Code::InvalidManifest, path);
                 }
@@ -229,7 +212,7 @@ fn every_row_that_refuses_does_so_when_its_field_alone_is_set() {
             },
         );
     }
-    assert!(refusals > 40, "{refusals}");
+    assert!(refusals > 25, "{refusals}");
 }
 
 #[test]
@@ -329,7 +312,7 @@ fn a_message_full_of_empty_messages_is_refused_before_it_is_decoded() {
     let refused = decode::<v0::provision_pod::ProvisionPodRequest>(&request).unwrap_err();
     assert_eq!(
         (refused.code, refused.field.as_str()),
-        (Code::NotServed, "pod.containers[1]")
+        (Code::InvalidManifest, "pod.containers[16]")
     );
 }
 

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use apocryph_proto::v0::{
-    pod::Resource,
-    provisioning_capacity::{CapacityResponse, PriceTable, price_table::Payment},
+use apocryph_proto::{
+    manifest::{Access, Protocol, VolumeKind},
+    v0::{
+        pod::Resource,
+        provisioning_capacity::{CapacityResponse, PriceTable, price_table::Payment},
+    },
 };
 
 use crate::{
@@ -276,7 +279,23 @@ pub fn checked(checked: &Checked) -> Vec<String> {
         for port in &container.ports {
             lines.push(line(
                 "port",
-                format!("{} {} to {} in the container", port.name, port.port, port.target_port),
+                format!(
+                    "{} {}{} to {} in the container",
+                    port.name,
+                    port.port,
+                    if port.protocol == Protocol::Udp { " (UDP)" } else { "" },
+                    port.target_port
+                ),
+            ));
+        }
+        if let Some(user) = container.user {
+            let group = user.gid.map(|gid| format!(":{gid}")).unwrap_or_default();
+            lines.push(line("user", format!("{}{group}", user.uid)));
+        }
+        if let Some(secret) = &container.pull_secret {
+            lines.push(line(
+                "pulled as",
+                format!("{} (password secret)", printable(&secret.username)),
             ));
         }
         for name in container.env.keys() {
@@ -288,10 +307,31 @@ pub fn checked(checked: &Checked) -> Vec<String> {
         }
     }
     for volume in checked.manifest.volumes() {
-        lines.push(line(
-            "volume",
-            format!("{} {}", volume.name, binary(volume.size.into())),
-        ));
+        let what = match &volume.kind {
+            VolumeKind::Filesystem { size, access } => {
+                let shared = if *access == Access::Many {
+                    ", written by several nodes"
+                } else {
+                    ""
+                };
+                format!("{}{shared}", binary((*size).into()))
+            }
+            VolumeKind::Empty { size } => {
+                let size = size
+                    .map(|size| format!("{}, ", binary(size.into())))
+                    .unwrap_or_default();
+                format!("{size}emptied with each replica")
+            }
+            VolumeKind::Secret(_) => "(contents secret)".to_owned(),
+        };
+        lines.push(line("volume", format!("{} {what}", volume.name)));
+    }
+    let replicas = checked.manifest.replicas();
+    if replicas > 1 {
+        lines.push(line("replicas", replicas.to_string()));
+    }
+    if let Some(group) = checked.manifest.fs_group() {
+        lines.push(line("fsGroup", group.to_string()));
     }
     lines.extend(checked.defaults.iter().map(|text| line("default", text)));
     lines.extend(checked.notes.iter().map(|text| line("note", text)));

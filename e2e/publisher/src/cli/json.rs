@@ -1,7 +1,11 @@
 //! What scripts read: one JSON object a line; its field `event` says which. Names are stable; new ones may be added.
 //! README.md of this crate lists them.
 
-use apocryph_proto::{descriptors, v0::provisioning_capacity::CapacityResponse};
+use apocryph_proto::{
+    descriptors,
+    manifest::{Protocol, VolumeKind},
+    v0::provisioning_capacity::CapacityResponse,
+};
 use prost::Message;
 use serde_json::{Value, json};
 
@@ -119,7 +123,10 @@ pub fn checked(checked: &Checked) -> Value {
             let ports: Value = container
                 .ports
                 .iter()
-                .map(|p| json!({"name": p.name, "port": p.port, "targetPort": p.target_port}))
+                .map(|p| {
+                    let protocol = if p.protocol == Protocol::Udp { "UDP" } else { "TCP" };
+                    json!({"name": p.name, "port": p.port, "targetPort": p.target_port, "protocol": protocol})
+                })
                 .collect();
             let mounts: Value = container
                 .mounts
@@ -132,6 +139,8 @@ pub fn checked(checked: &Checked) -> Value {
                 "ports": ports,
                 "env": container.env.keys().collect::<Vec<_>>(),
                 "mounts": mounts,
+                "user": container.user.map(|user| json!({"uid": user.uid, "gid": user.gid})),
+                "pullUsername": container.pull_secret.as_ref().map(|secret| &secret.username),
                 "cpuMillis": container.requests.cpu_millis,
                 "memoryBytes": container.requests.memory,
                 "ephemeralStorageBytes": container.requests.ephemeral_storage,
@@ -142,7 +151,14 @@ pub fn checked(checked: &Checked) -> Value {
         .manifest
         .volumes()
         .iter()
-        .map(|v| json!({"name": v.name, "bytes": v.size}))
+        .map(|v| {
+            let (kind, bytes) = match &v.kind {
+                VolumeKind::Filesystem { size, .. } => ("filesystem", Some(*size)),
+                VolumeKind::Empty { size } => ("empty", *size),
+                VolumeKind::Secret(_) => ("secret", None),
+            };
+            json!({"name": v.name, "type": kind, "bytes": bytes})
+        })
         .collect();
     json!({
         "event": "checked",

@@ -10,6 +10,7 @@ mod shared {
     mod prices;
     mod same_request;
     mod trouble;
+    mod whole_pod;
 }
 
 /// One after the other: they kill, count or change what is installed. In this order the fewest installs are changed.

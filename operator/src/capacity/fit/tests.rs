@@ -24,7 +24,7 @@ fn demand(replicas: u32, cpu_millis: u64, memory: u64) -> Demand {
     Demand {
         replicas,
         per_replica: resources(cpu_millis, memory, MIB),
-        storage: 0,
+        ..Demand::default()
     }
 }
 
@@ -192,6 +192,13 @@ fn storage_is_apart_from_nodes() {
         (blocked.resource, blocked.wanted, blocked.most, blocked.never),
         (Resource::Storage, 10, 9, false)
     );
+    let shared = Demand { shared: true, ..wants };
+    assert_eq!(fits(&nodes, &offered(0), &shared).unwrap_err().scope, Scope::NotShared);
+    let both = Bounds {
+        shared_storage: true,
+        ..offered(0)
+    };
+    assert_eq!(fits(&nodes, &both, &shared), Ok(()));
 }
 
 #[test]
@@ -254,6 +261,7 @@ fn numbers_at_the_end_of_the_range_neither_wrap_nor_fit() {
         replicas: 3,
         per_replica: resources(u64::MAX, u64::MAX, u64::MAX),
         storage: u64::MAX,
+        shared: false,
     };
     let bound = Bound {
         whole: Some(u64::MAX),
@@ -265,6 +273,7 @@ fn numbers_at_the_end_of_the_range_neither_wrap_nor_fit() {
         ephemeral_storage: bound,
         pods: bound,
         storage: bound,
+        shared_storage: false,
     };
     assert!(fits(&nodes, &bounds, &most).is_err());
     assert_eq!(free(&nodes, &unbounded()).cpu_millis, u64::MAX);
@@ -327,7 +336,7 @@ proptest! {
         nodes in prop::collection::vec(node_strategy(), 0..5),
         wanted in lack_strategy(),
     ) {
-        let demand = Demand { replicas: wanted.replicas, per_replica: wanted.per_replica, storage: 0 };
+        let demand = Demand { replicas: wanted.replicas, per_replica: wanted.per_replica, ..Demand::default() };
         let mut placed = nodes.clone();
         let all_placed = (0..wanted.replicas).all(|_| place_one(&mut placed, wanted.per_replica));
         match fits(&nodes, &unbounded(), &demand) {

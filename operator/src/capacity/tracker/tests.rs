@@ -56,7 +56,7 @@ fn demand(cpu_millis: u64) -> Demand {
     Demand {
         replicas: 1,
         per_replica,
-        storage: 0,
+        ..Demand::default()
     }
 }
 

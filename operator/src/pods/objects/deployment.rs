@@ -6,15 +6,16 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy},
         core::v1::{
-            Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HostAlias, PersistentVolumeClaimVolumeSource,
-            PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements, SeccompProfile, SecretKeySelector,
-            SecurityContext, Volume, VolumeMount,
+            Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HostAlias, KeyToPath,
+            LocalObjectReference, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec,
+            ResourceRequirements, SeccompProfile, SecretKeySelector, SecretVolumeSource, SecurityContext, Volume,
+            VolumeMount,
         },
     },
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
 
-use super::{Decided, Level, WORKLOAD, meta, quantity, secret};
+use super::{Decided, Level, WORKLOAD, meta, protocol, quantity, secret};
 use crate::pods::{Settings, validate};
 
 /// Seconds that a container is given to end by itself.
@@ -33,6 +34,9 @@ const ROOTS_CAPABILITIES: [&str; 8] = [
     "SETGID",
     "SETUID",
 ];
+/// Name of a secret volume's one file within it. Mounted by this name (subPath), so that the mount path itself is the file:
+/// what the existing network does.
+const SECRET_FILE: &str = "data";
 /// The one that Pod Security `restricted` lets through.
 const BIND: [&str; 1] = ["NET_BIND_SERVICE"];
 
@@ -72,7 +76,12 @@ fn pod_spec(pod: &validate::ValidatedPod, settings: &Settings, decided: Decided)
     let Decided { level, pull: _ } = decided;
     PodSpec {
         containers: pod.containers.iter().map(|one| container(pod, one, decided)).collect(),
-        volumes: listed(pod.volumes.iter().map(volume).collect()),
+        volumes: listed(pod.volumes.iter().map(|one| volume(pod, one)).collect()),
+        image_pull_secrets: pod
+            .secret
+            .as_ref()
+            .filter(|_| pod.pull_secret)
+            .map(|name| vec![LocalObjectReference { name: name.clone() }]),
         // Containers of a pod reach each other by name.
         host_aliases: Some(vec![HostAlias {
             ip: "127.0.0.1".to_owned(),
@@ -96,6 +105,7 @@ fn pod_spec(pod: &validate::ValidatedPod, settings: &Settings, decided: Decided)
                 type_: "RuntimeDefault".to_owned(),
                 localhost_profile: None,
             }),
+            fs_group: pod.fs_group,
             ..PodSecurityContext::default()
         }),
         runtime_class_name: settings.runtime_class.clone(),
@@ -129,17 +139,23 @@ fn container(pod: &validate::ValidatedPod, container: &validate::Container, deci
     let port = |port: &validate::Port| ContainerPort {
         name: Some(port.name.clone()),
         container_port: i32::from(port.target_port),
-        protocol: Some("TCP".to_owned()),
+        protocol: Some(protocol(port.protocol).to_owned()),
         ..ContainerPort::default()
     };
-    let mount = |mount: &validate::Mount| VolumeMount {
-        name: mount.volume.clone(),
-        mount_path: mount.path.clone(),
-        // The server leaves `false` out.
-        read_only: mount.read_only.then_some(true),
-        ..VolumeMount::default()
+    let mount = |mount: &validate::Mount| {
+        let is_secret =
+            |volume: &validate::Volume| volume.name == mount.volume && volume.kind == validate::VolumeKind::Secret;
+        let secret = pod.volumes.iter().any(is_secret);
+        VolumeMount {
+            name: mount.volume.clone(),
+            mount_path: mount.path.clone(),
+            sub_path: secret.then(|| SECRET_FILE.to_owned()),
+            // The server leaves `false` out.
+            read_only: (secret || mount.read_only).then_some(true),
+            ..VolumeMount::default()
+        }
     };
-    // Two ports may lead to one: the list is keyed by containerPort.
+    // Two ports may lead to one: the list is keyed by containerPort and protocol.
     let mut seen = BTreeSet::new();
     let capabilities: &[&str] = match level {
         Level::Baseline => &ROOTS_CAPABILITIES,
@@ -157,7 +173,7 @@ fn container(pod: &validate::ValidatedPod, container: &validate::Container, deci
             container
                 .ports
                 .iter()
-                .filter(|port| seen.insert(port.target_port))
+                .filter(|port| seen.insert((port.protocol, port.target_port)))
                 .map(port)
                 .collect(),
         ),
@@ -174,21 +190,45 @@ fn container(pod: &validate::ValidatedPod, container: &validate::Container, deci
                 drop: Some(vec!["ALL".to_owned()]),
             }),
             privileged: Some(false),
+            run_as_user: container.user.map(|user| user.uid.into()),
+            run_as_group: container.user.and_then(|user| user.gid).map(i64::from),
             ..SecurityContext::default()
         }),
         ..Container::default()
     }
 }
 
-fn volume(volume: &validate::Volume) -> Volume {
-    Volume {
+fn volume(pod: &validate::ValidatedPod, volume: &validate::Volume) -> Volume {
+    let mut built = Volume {
         name: volume.name.clone(),
-        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-            claim_name: volume.name.clone(),
-            read_only: None,
-        }),
         ..Volume::default()
+    };
+    match volume.kind {
+        validate::VolumeKind::Filesystem { .. } => {
+            built.persistent_volume_claim = Some(PersistentVolumeClaimVolumeSource {
+                claim_name: volume.name.clone(),
+                read_only: None,
+            });
+        }
+        validate::VolumeKind::Empty { size } => {
+            built.empty_dir = Some(EmptyDirVolumeSource {
+                medium: None,
+                size_limit: Some(quantity::plain(size)),
+            });
+        }
+        validate::VolumeKind::Secret => {
+            built.secret = Some(SecretVolumeSource {
+                secret_name: pod.secret.clone(),
+                items: Some(vec![KeyToPath {
+                    key: secret::volume_key(&volume.name),
+                    path: SECRET_FILE.to_owned(),
+                    mode: None,
+                }]),
+                ..SecretVolumeSource::default()
+            });
+        }
     }
+    built
 }
 
 /// The server leaves empty lists out.

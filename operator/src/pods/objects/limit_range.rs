@@ -26,7 +26,7 @@ pub fn build(pod: &ValidatedPod) -> LimitRange {
         default_request: Some(largest),
         ..LimitRangeItem::default()
     }];
-    let sizes = || pod.volumes.iter().map(|volume| volume.size);
+    let sizes = || pod.filesystems().map(|(_, size, _)| size);
     if let (Some(smallest), Some(largest)) = (sizes().min(), sizes().max()) {
         let storage = |bytes| Some(BTreeMap::from([("storage".to_owned(), quantity::plain(bytes))]));
         limits.push(LimitRangeItem {

@@ -25,6 +25,7 @@ use k8s_openapi::api::{
 pub use decided::{Decided, Level, PullPolicy};
 
 use super::{Settings, validate::ValidatedPod};
+use crate::model::manifest::Protocol;
 
 /// Name of the Deployment and of the Service.
 pub const WORKLOAD: &str = "pod";
@@ -32,6 +33,14 @@ pub const WORKLOAD: &str = "pod";
 pub const ADMITTED: &str = "admitted";
 /// Name of the NetworkPolicy.
 pub const WALLS: &str = "walls";
+
+/// As Kubernetes writes it.
+pub const fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "TCP",
+        Protocol::Udp => "UDP",
+    }
+}
 
 /// Everything that is to be there for a pod, but for the copy of its Secret, whose content no builder knows
 /// (see [`secret::copy`]).

@@ -13,8 +13,11 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 
-use super::{WALLS, meta};
-use crate::pods::{Dns, Settings, validate::ValidatedPod};
+use super::{WALLS, meta, protocol};
+use crate::{
+    model::manifest::Protocol,
+    pods::{Dns, Settings, validate::ValidatedPod},
+};
 
 const DNS_PORT: i32 = 53;
 /// Label that every namespace carries with its own name.
@@ -66,10 +69,10 @@ pub fn build(pod: &ValidatedPod, settings: &Settings) -> NetworkPolicy {
         from: Some(vec![replicas.clone()]),
         ports: None,
     }];
-    let ports: BTreeSet<u16> = pod
+    let ports: BTreeSet<(Protocol, u16)> = pod
         .containers
         .iter()
-        .flat_map(|container| container.ports.iter().map(|port| port.target_port))
+        .flat_map(|container| container.ports.iter().map(|port| (port.protocol, port.target_port)))
         .collect();
     if !ports.is_empty() {
         // No `from`: NodePort traffic may come from a node's address.
@@ -78,7 +81,7 @@ pub fn build(pod: &ValidatedPod, settings: &Settings) -> NetworkPolicy {
             ports: Some(
                 ports
                     .into_iter()
-                    .map(|port| policy_port("TCP", i32::from(port)))
+                    .map(|(of, port)| policy_port(protocol(of), i32::from(port)))
                     .collect(),
             ),
         });

@@ -21,10 +21,7 @@ pub fn build(pod: &ValidatedPod, settings: &Settings) -> ResourceQuota {
         ExposureKind::NodePort => ports,
         ExposureKind::ClusterIp => 0,
     };
-    let storage = pod
-        .volumes
-        .iter()
-        .fold(0u64, |sum, volume| sum.saturating_add(volume.size));
+    let storage = pod.demand().storage;
     let mut hard = BTreeMap::from([
         ("pods", quantity::plain(pods)),
         ("services", quantity::plain(u64::from(ports > 0) * WITH_REPLACEMENT)),
@@ -35,7 +32,7 @@ pub fn build(pod: &ValidatedPod, settings: &Settings) -> ResourceQuota {
         ("services.loadbalancers", quantity::plain(0)),
         (
             "persistentvolumeclaims",
-            quantity::plain(pod.volumes.len() as u64 * WITH_REPLACEMENT),
+            quantity::plain(pod.filesystems().count() as u64 * WITH_REPLACEMENT),
         ),
         (
             "requests.storage",

@@ -5,7 +5,7 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use super::{WORKLOAD, meta};
+use super::{WORKLOAD, meta, protocol};
 use crate::pods::{ExposureKind, Settings, validate::ValidatedPod};
 
 /// `None`: no port is offered. Node ports are the server's choice and not owned.
@@ -16,7 +16,7 @@ pub fn build(pod: &ValidatedPod, settings: &Settings) -> Option<Service> {
         .flat_map(|container| &container.ports)
         .map(|port| ServicePort {
             name: Some(port.name.clone()),
-            protocol: Some("TCP".to_owned()),
+            protocol: Some(protocol(port.protocol).to_owned()),
             port: i32::from(port.port),
             target_port: Some(IntOrString::Int(i32::from(port.target_port))),
             ..ServicePort::default()

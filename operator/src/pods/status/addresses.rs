@@ -5,7 +5,10 @@ use std::{net::IpAddr, sync::Arc};
 use apocryph_crd::Address;
 use k8s_openapi::api::core::v1::{Node, Service};
 
-use crate::pods::{Exposure, ExposureKind, validate::ValidatedPod};
+use crate::{
+    model::manifest::Protocol,
+    pods::{Exposure, ExposureKind, validate::ValidatedPod},
+};
 
 /// Empty: the pod has no port, or no address may be told.
 pub(super) fn tell(
@@ -31,12 +34,16 @@ pub(super) fn tell(
                 ExposureKind::ClusterIp => live.map(|live| live.port),
             };
             let Some(number) = number else { continue };
+            let protocol = match port.protocol {
+                Protocol::Tcp => "tcp",
+                Protocol::Udp => "udp",
+            };
             told.extend(hosts.iter().map(|host| Address {
                 container: container.name.clone(),
                 port: port.name.clone(),
                 multiaddr: match host {
-                    IpAddr::V4(host) => format!("/ip4/{host}/tcp/{number}"),
-                    IpAddr::V6(host) => format!("/ip6/{host}/tcp/{number}"),
+                    IpAddr::V4(host) => format!("/ip4/{host}/{protocol}/{number}"),
+                    IpAddr::V6(host) => format!("/ip6/{host}/{protocol}/{number}"),
                 },
             }));
         }

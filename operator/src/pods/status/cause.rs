@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use apocryph_crd::{ApocryphPodStatus, condition};
+use apocryph_crd::ApocryphPodStatus;
 use apocryph_proto::outcome::Code;
 use k8s_openapi::{
     api::{
@@ -19,10 +19,11 @@ use k8s_openapi::{
 
 use super::{
     Finding,
-    conditions::{condition_of, pod_is},
+    conditions::pod_is,
+    image::{ImageOf, of_pull},
     preparing,
 };
-use crate::capacity::nodes::has_user_namespaces;
+use crate::{capacity::nodes::has_user_namespaces, pods::validate::ValidatedPod};
 
 /// A volume that is bound by then was only on its way.
 const VOLUME_GRACE: SignedDuration = SignedDuration::from_secs(15);
@@ -46,7 +47,7 @@ impl Recheck {
 }
 
 /// A Pod is missing: does somebody refuse it?
-pub(super) fn of_missing(deployment: &Deployment) -> Finding {
+pub(super) fn of_missing(deployment: &Deployment, pod: &ValidatedPod) -> Finding {
     let refused = deployment
         .status
         .iter()
@@ -65,6 +66,20 @@ pub(super) fn of_missing(deployment: &Deployment) -> Finding {
     ];
     if on_its_way.iter().any(|words| text.contains(words)) {
         return preparing();
+    }
+    if text.contains("podsecurity") && text.contains("runasuser=0") {
+        let as_root = pod
+            .containers
+            .iter()
+            .filter(|one| one.user.is_some_and(|user| user.uid == 0));
+        return Finding::new(
+            Code::ImageRunsAsRoot,
+            format!(
+                "{} to run as user 0 (root), which this provider does not allow.",
+                these(as_root.map(|one| one.name.as_str()))
+            ),
+            "Leave user out or give another number, or take a provider whose images may run as root.",
+        );
     }
     let who = if text.contains("podsecurity") {
         "Pod Security of its namespace"
@@ -99,19 +114,26 @@ pub(super) fn of_pod(
     }
     let containers = status.container_statuses.unwrap_or_default();
     for container in &containers {
-        if let Some(finding) = of_container(container, image_of(pod, container), before, now, recheck) {
+        if let Some(finding) = of_container(container, &ImageOf::new(pod, container), before, now, recheck) {
             return finding;
         }
     }
-    let running = !containers.is_empty()
-        && containers
-            .iter()
-            .all(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()));
-    if running {
-        return Finding::new(Code::Starting, "The container was started and is not ready yet.", "");
+    let runs = |container: &&ContainerStatus| container.state.as_ref().is_some_and(|state| state.running.is_some());
+    if !containers.is_empty() && containers.iter().all(|container| runs(&container)) {
+        let unready = containers.iter().filter(|container| !container.ready);
+        return Finding::new(
+            Code::Starting,
+            format!(
+                "{} started and not ready yet.",
+                these(unready.map(|one| one.name.as_str()))
+            ),
+            "",
+        );
     }
     if pod_is(pod, "PodReadyToStartContainers") {
-        return Finding::new(Code::PullingImage, "The node fetches the image.", "");
+        let waiting = containers.iter().filter(|container| !runs(container));
+        let whose = these(waiting.map(|one| one.name.as_str()));
+        return Finding::new(Code::PullingImage, format!("{whose} waiting for the image."), "");
     }
     if lacks_user_namespaces(pod, nodes) {
         return Finding::new(
@@ -135,14 +157,14 @@ fn lacks_user_namespaces(pod: &Pod, nodes: &[Arc<Node>]) -> bool {
         .any(|node| node.metadata.name == spec.node_name && !has_user_namespaces(node, handler))
 }
 
-/// The image as the spec names it: the status may carry another name of it.
-fn image_of<'a>(pod: &'a Pod, container: &'a ContainerStatus) -> &'a str {
-    let named = pod
-        .spec
-        .iter()
-        .flat_map(|spec| &spec.containers)
-        .find(|one| one.name == container.name);
-    named.and_then(|one| one.image.as_deref()).unwrap_or(&container.image)
+/// Containers as the subject of a sentence, with its verb.
+fn these<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    match names.as_slice() {
+        [] => "The containers are".to_owned(),
+        [one] => format!("The container {one} is"),
+        several => format!("The containers {} are", several.join(", ")),
+    }
 }
 
 fn of_unplaced(pod: &Pod, claims: &[Arc<PersistentVolumeClaim>], now: Timestamp, recheck: &mut Recheck) -> Finding {
@@ -235,7 +257,7 @@ fn lacks(text: &str) -> Vec<&'static str> {
 
 fn of_container(
     container: &ContainerStatus,
-    image: &str,
+    image: &ImageOf<'_>,
     before: Option<&ApocryphPodStatus>,
     now: Timestamp,
     recheck: &mut Recheck,
@@ -263,7 +285,7 @@ fn of_container(
 
 fn of_waiting(
     container: &ContainerStatus,
-    image: &str,
+    image: &ImageOf<'_>,
     waiting: &ContainerStateWaiting,
     last: Option<&ContainerStateTerminated>,
     before: Option<&ApocryphPodStatus>,
@@ -278,14 +300,21 @@ fn of_waiting(
         | "SignatureValidationFailed" => Some(of_pull(image, &text, before)),
         "InvalidImageName" => Some(Finding::new(
             Code::InvalidImageName,
-            format!("`{image}` is not an image reference."),
+            format!("`{}` (container `{name}`) is not an image reference.", image.reference),
             "Correct the container's image: [host[:port]/]path[:tag][@digest].",
+        )),
+        "CreateContainerConfigError" if text.contains("non-numeric user") => Some(Finding::new(
+            Code::ImageUserNamed,
+            format!(
+                "The image of container `{name}` names its user, and this provider, which allows no root, must see a number."
+            ),
+            "Give the container's user.uid, or use an image whose USER is a number other than 0.",
         )),
         "CreateContainerConfigError" if text.contains("runAsNonRoot") || text.contains("non-root") => {
             Some(Finding::new(
                 Code::ImageRunsAsRoot,
                 format!("The image of container `{name}` starts as root, which this provider does not allow."),
-                "Use an image whose USER is a number other than 0, or a provider whose images may run as root.",
+                "Give the container's user.uid, use an image whose USER is a number other than 0, or a provider whose images may run as root.",
             ))
         }
         "CrashLoopBackOff" => Some(match last {
@@ -305,71 +334,6 @@ fn of_waiting(
         // ContainerCreating, PodInitializing
         _ => None,
     }
-}
-
-fn of_pull(image: &str, message: &str, before: Option<&ApocryphPodStatus>) -> Finding {
-    // The reference may hold any of the words.
-    let text = message.replace(image, "").to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    const SILENT: [&str; 13] = [
-        "dial tcp",
-        "no such host",
-        "connection refused",
-        "connection reset",
-        "i/o timeout",
-        "tls handshake timeout",
-        "deadline exceeded",
-        "network is unreachable",
-        "no route to host",
-        "server misbehaving",
-        "failed to do request",
-        "bad gateway",
-        "service unavailable",
-    ];
-    if says(&SILENT) {
-        return Finding::new(
-            Code::RegistryUnreachable,
-            format!("The registry of `{image}` cannot be reached from the provider's nodes."),
-            "Check the registry's name and that it answers on the internet: the provider's nodes pull the image, from their own network. The provider tries again.",
-        );
-    }
-    if says(&[
-        "unauthorized",
-        "authorization failed",
-        "403 forbidden",
-        "insufficient_scope",
-        "access denied",
-        "denied:",
-    ]) {
-        return Finding::new(
-            Code::ImageUnauthorized,
-            format!("The registry does not give out `{image}` without credentials, or has no such image."),
-            "Use an image that anybody may pull.",
-        );
-    }
-    if says(&["not found", "manifest unknown", "name unknown", "404"]) {
-        return Finding::new(
-            Code::ImageNotFound,
-            format!("The registry has no image `{image}`."),
-            "Correct the image's name or tag, or push it.",
-        );
-    }
-    // While it backs off, older nodes no longer say why the pull failed; what was found out of this image still holds.
-    let known = before
-        .and_then(|before| condition_of(before, condition::READY))
-        .filter(|ready| {
-            let specific = [Code::RegistryUnreachable, Code::ImageUnauthorized, Code::ImageNotFound];
-            specific.iter().any(|code| code.reason() == ready.reason) && ready.message.contains(&format!("`{image}`"))
-        });
-    if let Some((code, known)) = known.and_then(|known| Some((Code::parse(&known.reason)?, known))) {
-        let remedy = before.and_then(|before| before.remedy.clone()).unwrap_or_default();
-        return Finding::new(code, known.message.clone(), remedy);
-    }
-    Finding::new(
-        Code::ImagePullFailed,
-        format!("The image `{image}` cannot be pulled."),
-        "Check that the image can be pulled elsewhere and is built for the nodes' processors. The provider tries again.",
-    )
 }
 
 fn of_start(name: &str, message: &str) -> Finding {

@@ -111,7 +111,7 @@ pub fn accepted(record: &PodRecord, pod: Option<&Complete>, last: bool, at: u64)
     }
 }
 
-/// Defaults filled in, environment values left out.
+/// Defaults filled in, secrets left out.
 fn admitted(pod: &Complete) -> pod_wire::Pod {
     let requests: Vec<Requests> = pod
         .resources
@@ -122,7 +122,7 @@ fn admitted(pod: &Complete) -> pod_wire::Pod {
             ephemeral_storage: Some(given.ephemeral_storage),
         })
         .collect();
-    pod.manifest.to_pod(&requests)
+    pod.manifest.to_pod(&requests, Some(pod.empty_volume))
 }
 
 fn generation(generation: i64) -> u64 {

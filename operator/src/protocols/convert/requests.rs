@@ -273,6 +273,7 @@ pub fn demand(resources: &[pod_wire::Resource], defaults: &Defaults) -> Result<D
             ephemeral_storage: ephemeral.unwrap_or(defaults.requests.ephemeral_storage),
         },
         storage: storage.unwrap_or(0),
+        shared: false,
     })
 }
 

@@ -28,11 +28,24 @@ containers:
   - {resource: cpu, amountMillis: 250}
   - {resource: ram, amountMebi: 64}
   - {resource: ephemeral-storage, amountGibi: 1}
+- name: cache
+  image: {url: registry.example:5000/team/cache, pullSecret: {username: robot, password: s3cr3t-password}}
+  user: {uid: 1000, gid: 1001}
+  ports:
+  - {port: 443, protocol: UDP}
+  volumes:
+  - {name: scratch, mountPath: /scratch}
+  - {name: token, mountPath: /run/token}
 volumes:
 - name: data
   type: VOLUME_FILESYSTEM
   filesystem: {resourceRequests: [{resource: storage, amountGibi: 2}]}
+- name: scratch
+- name: token
+  type: VOLUME_SECRET
+  secret: {contentsString: s3cr3t-contents}
 replicas: {min: 1, max: 1}
+fsGroup: 1002
 "#;
 
 fn read(text: &str) -> pod::Pod {
@@ -75,21 +88,45 @@ fn no_debug_output_shows_an_environment_value() {
     }
 }
 
+/// What is printed, with the secrets that are left out in it.
+fn refilled(printed: &pod::Pod, given: &pod::Pod) -> pod::Pod {
+    let mut pod = printed.clone();
+    for (container, given) in pod.containers.iter_mut().zip(&given.containers) {
+        container.env.clone_from(&given.env);
+        if let (Some(image), Some(given)) = (&mut container.image, &given.image) {
+            image.pull_secret.clone_from(&given.pull_secret);
+        }
+    }
+    for (volume, given) in pod.volumes.iter_mut().zip(&given.volumes) {
+        if let Some(pod::volume::Configuration::Secret(_)) = given.configuration {
+            volume.configuration.clone_from(&given.configuration);
+        }
+    }
+    pod
+}
+
 #[test]
-fn what_was_admitted_is_printed_without_values_and_reads_back_the_same() {
-    let manifest = Manifest::parse(&read(FULL)).unwrap();
-    let admitted = manifest.to_pod(&[Requests {
+fn what_was_admitted_is_printed_without_secrets_and_reads_back_the_same() {
+    let given = read(FULL);
+    let manifest = Manifest::parse(&given).unwrap();
+    let requests = Requests {
         cpu_millis: Some(250),
         memory: Some(64 << 20),
         ephemeral_storage: Some(1 << 30),
-    }]);
+    };
+    let admitted = manifest.to_pod(&[requests], None);
     assert!(admitted.containers[0].env.values().all(String::is_empty));
     assert_eq!(admitted.containers[0].env.len(), 2);
-    let mut again = Manifest::parse(&admitted).unwrap();
-    again.containers[0].env.clone_from(&manifest.containers[0].env);
+    assert!(!json::to_yaml(&admitted).unwrap().contains("s3cr3t"));
+    let again = Manifest::parse(&refilled(&admitted, &given)).unwrap();
     assert_eq!(again, manifest);
     // Printed once more it says the same.
-    assert_eq!(again.to_pod(&[]), admitted);
+    assert_eq!(again.to_pod(&[], None), admitted);
+    let sized = manifest.to_pod(&[], Some(3 << 20));
+    assert_eq!(
+        Manifest::parse(&refilled(&sized, &given)).unwrap().volumes()[1].kind,
+        VolumeKind::Empty { size: Some(3 << 20) }
+    );
     assert_eq!(
         json::pod_from_yaml(&json::to_yaml(&admitted).unwrap()).unwrap(),
         admitted
@@ -113,7 +150,12 @@ fn each_rule_refuses_with_its_field_and_its_reason() {
 
 #[test]
 fn no_container_is_invalid() {
-    assert_invalid(&pod::Pod::default(), Code::InvalidManifest, "containers", "exactly one");
+    assert_invalid(
+        &pod::Pod::default(),
+        Code::InvalidManifest,
+        "containers",
+        "at least one",
+    );
 }
 
 #[test]
@@ -137,6 +179,19 @@ fn what_is_allowed_at_the_edge_of_a_rule_passes() {
         ("registry.example:5000/team/app:v1", "localhost/a__b/c.d-e"),
         ("port: 80,", "port: 80, protocol: TCP,"),
         ("type: VOLUME_FILESYSTEM", "type: 1\n  accessMode: VOLUME_RW_ONE"),
+        ("type: VOLUME_FILESYSTEM", "type: 1\n  accessMode: VOLUME_RW_MANY"),
+        ("port: 80,", "port: 80, protocol: UDP,"),
+        ("uid: 1000, gid: 1001", ""),
+        ("uid: 1000, gid: 1001", "uid: 0"),
+        ("uid: 1000, gid: 1001", "uid: 65535, gid: 65535"),
+        ("fsGroup: 1002", "fsGroup: 0"),
+        ("team/cache", "team/app-two"),
+        ("- name: scratch\n", "- name: scratch\n  filesystem: {}\n"),
+        (
+            "- name: scratch\n",
+            "- name: scratch\n  filesystem: {resourceRequests: [{resource: ephemeral-storage, amountMebi: 1}]}\n",
+        ),
+        ("{contentsString: s3cr3t-contents}", "{contents: AP8=}"),
     ] {
         let parsed = Manifest::parse(&full_with(from, to));
         assert!(parsed.is_ok(), "{to}: {parsed:?}");
@@ -203,8 +258,48 @@ fn lists_are_bounded() {
 }
 
 #[test]
+fn containers_are_bounded_and_share_names_ports_and_nothing_else() {
+    let mut pod = read(MINIMAL);
+    let one = pod.containers[0].clone();
+    let named = |n: usize| pod::Container {
+        name: format!("c{n}"),
+        ports: vec![pod::container::Port {
+            port: n as u64 + 1,
+            ..Default::default()
+        }],
+        ..one.clone()
+    };
+    pod.containers = (0..limits::CONTAINERS_MAX).map(named).collect();
+    assert_eq!(Manifest::parse(&pod).unwrap().containers().len(), 16);
+    pod.containers.push(named(99));
+    assert_invalid(&pod, Code::InvalidManifest, "containers[16]", "at most 16");
+    pod.containers.truncate(2);
+    pod.containers[1].ports[0].port = 1;
+    assert_invalid(&pod, Code::InvalidManifest, "containers[1].ports[0].port", "port 1");
+    pod.containers[1].ports[0].protocol = pod::container::Protocol::Udp.into();
+    let manifest = Manifest::parse(&pod).unwrap();
+    assert_eq!(manifest.containers()[1].ports[0].name, "port-1-udp");
+}
+
+#[test]
+fn a_repository_is_named_as_the_kubelet_names_it() {
+    for (image, repository) in [
+        ("nginx", "docker.io/library/nginx"),
+        ("nginx:1@sha256:00", "docker.io/library/nginx"),
+        ("team/app:1", "docker.io/team/app"),
+        ("index.docker.io/team/app", "docker.io/team/app"),
+        ("localhost/app", "localhost/app"),
+        ("registry.example:5000/a/b:v1", "registry.example:5000/a/b"),
+        ("host:5000/a", "host:5000/a"),
+    ] {
+        assert_eq!(super::repository(image), repository, "{image}");
+    }
+}
+
+#[test]
 fn volumes_and_mounts_are_bounded() {
     let mut pod = full_with("{min: 1, max: 1}", "{}");
+    pod.containers.truncate(1);
     let volume = pod.volumes[0].clone();
     let named = |n: usize| pod::Volume {
         name: format!("v{n}"),
@@ -235,13 +330,22 @@ fn secrets_and_the_rest_are_bounded_apart() {
     pod.containers[0].env = (0..8).map(|n| (format!("V{n}"), "s3cr3t".repeat(16 << 10))).collect();
     assert!(Manifest::parse(&pod).is_ok());
     pod.containers[0].env.insert("W".into(), "x".into());
-    assert_invalid(
-        &pod,
-        Code::InvalidManifest,
-        "",
-        "the environment values have 786433 bytes",
-    );
+    assert_invalid(&pod, Code::InvalidManifest, "", "have 786433 bytes");
     assert_eq!(Manifest::parse(&pod).unwrap_err().field_in_request(), "pod");
+
+    // Contents and credentials count as well.
+    let mut pod = read(FULL);
+    let values = "s3cr3t-value".len() + "robots3cr3t-password".len();
+    let of_length = |length| pod::volume::SecretConfig {
+        contents: vec![0; length],
+        ..Default::default()
+    };
+    let most = of_length(limits::SECRETS_MAX - values);
+    pod.volumes[2].configuration = Some(pod::volume::Configuration::Secret(most));
+    assert!(Manifest::parse(&pod).is_ok());
+    let more = of_length(limits::SECRETS_MAX - values + 1);
+    pod.volumes[2].configuration = Some(pod::volume::Configuration::Secret(more));
+    assert_invalid(&pod, Code::InvalidManifest, "", "have 786433 bytes");
 
     // 63 words below, 64 above; the environment does not count.
     let mut pod = read(MINIMAL);
@@ -249,7 +353,7 @@ fn secrets_and_the_rest_are_bounded_apart() {
     pod.containers[0].command = vec!["x".repeat(limits::WORD_MAX); 63];
     assert!(Manifest::parse(&pod).is_ok());
     pod.containers[0].command.push("x".repeat(limits::WORD_MAX));
-    assert_invalid(&pod, Code::InvalidManifest, "", "without environment values");
+    assert_invalid(&pod, Code::InvalidManifest, "", "without its secrets");
 }
 
 #[test]

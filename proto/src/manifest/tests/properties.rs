@@ -144,6 +144,7 @@ fn resources() -> impl Strategy<Value = Vec<Resource>> {
         Just("memory".into()),
         Just("ram".into()),
         Just("storage".into()),
+        Just("ephemeral-storage".into()),
         word()
     ];
     vec(
@@ -172,11 +173,17 @@ fn mount() -> impl Strategy<Value = pod::container::VolumeMount> {
 }
 
 fn container() -> impl Strategy<Value = pod::Container> {
-    let image = option::of(word().prop_map(|url| pod::Image {
+    let pull_secret = option::weighted(
+        0.2,
+        (word(), word()).prop_map(|(username, password)| pod::image::PullSecret { username, password }),
+    );
+    let image = option::of((word(), pull_secret).prop_map(|(url, pull_secret)| pod::Image {
         url,
+        pull_secret,
         ..Default::default()
     }));
-    let user = option::weighted(0.1, any::<u32>().prop_map(|uid| pod::User { uid, gid: 0 }));
+    let id = || option::of(prop_oneof![0..70_000u32, any::<u32>()]);
+    let user = option::weighted(0.3, (id(), id()).prop_map(|(uid, gid)| pod::User { uid, gid }));
     let env = proptest::collection::btree_map(word(), word(), 0..3);
     (
         (word(), image, vec(word(), 0..3), vec(word(), 0..3), word()),
@@ -205,14 +212,24 @@ fn container() -> impl Strategy<Value = pod::Container> {
 }
 
 fn volume() -> impl Strategy<Value = pod::Volume> {
-    (word(), -1..4i32, -1..4i32, option::of(resources())).prop_map(|(name, r#type, access_mode, resources)| {
+    let configuration = prop_oneof![
+        resources().prop_map(|resource_requests| {
+            pod::volume::Configuration::Filesystem(pod::volume::FilesystemConfig { resource_requests })
+        }),
+        (vec(any::<u8>(), 0..3), word()).prop_map(|(contents, contents_string)| {
+            pod::volume::Configuration::Secret(pod::volume::SecretConfig {
+                contents,
+                contents_string,
+                ..Default::default()
+            })
+        }),
+    ];
+    (word(), -1..4i32, -1..4i32, option::of(configuration)).prop_map(|(name, r#type, access_mode, configuration)| {
         pod::Volume {
             name,
             r#type,
             access_mode,
-            configuration: resources.map(|resource_requests| {
-                pod::volume::Configuration::Filesystem(pod::volume::FilesystemConfig { resource_requests })
-            }),
+            configuration,
         }
     })
 }
@@ -245,9 +262,8 @@ proptest! {
     fn any_pod_is_parsed_or_refused_and_what_is_parsed_prints_and_parses_again(pod in any_pod()) {
         match Manifest::parse(&pod) {
             Ok(manifest) => {
-                let mut again = Manifest::parse(&manifest.to_pod(&[])).unwrap();
-                again.containers[0].env.clone_from(&manifest.containers[0].env);
-                prop_assert_eq!(again, manifest);
+                let printed = super::refilled(&manifest.to_pod(&[], None), &pod);
+                prop_assert_eq!(Manifest::parse(&printed).unwrap(), manifest);
             }
             Err(invalid) => prop_assert!(!invalid.message.is_empty()),
         }

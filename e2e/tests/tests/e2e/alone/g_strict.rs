@@ -5,7 +5,7 @@ use apocryph_e2e::{
     actor::{Actor, Order},
     install::{Profile, scene},
 };
-use apocryph_proto::outcome::Code;
+use apocryph_proto::{outcome::Code, v0::pod::User};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::{
     Api, Client,
@@ -38,6 +38,35 @@ async fn an_image_that_starts_as_root_is_told_and_capacity_says_so_beforehand() 
     let order = Order::of(SLEEPER)?;
     let status = actor.provision(&order).await?.until_code(Code::ImageRunsAsRoot).await?;
     assert!(!status.message.is_empty() && !status.remedy.is_empty(), "{status:?}");
+    actor.end(order.pod_id).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_user_is_a_number_other_than_0_by_the_image_or_by_the_manifest() -> Result<()> {
+    let scene = scene(Profile::Strict).await?;
+    let actor = Actor::connect(&scene.provider).await?;
+    let of = |uid: Option<u32>| -> Result<Order> {
+        let mut order = Order::of(SLEEPER)?;
+        let container = &mut order.pod.containers[0];
+        container.image.get_or_insert_default().url = "registry.example/named:1".into();
+        container.user = uid.map(|uid| User {
+            uid: Some(uid),
+            gid: None,
+        });
+        Ok(order)
+    };
+    for (uid, code) in [(None, Code::ImageUserNamed), (Some(0), Code::ImageRunsAsRoot)] {
+        let order = of(uid)?;
+        let status = actor.provision(&order).await?.until_code(code).await?;
+        assert!(
+            status.message.contains("`app`") && !status.remedy.is_empty(),
+            "{status:?}"
+        );
+        actor.end(order.pod_id).await?;
+    }
+    let order = of(Some(1000))?;
+    actor.run(&order).await?;
     actor.end(order.pod_id).await?;
     Ok(())
 }

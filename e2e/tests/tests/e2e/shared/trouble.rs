@@ -6,7 +6,10 @@ use apocryph_e2e::{
     install::{Profile, scene},
     registry,
 };
-use apocryph_proto::outcome::Code;
+use apocryph_proto::{
+    outcome::Code,
+    v0::pod::{Image, image::PullSecret, volume::AccessMode},
+};
 
 use crate::SLEEPER;
 
@@ -28,6 +31,47 @@ async fn an_image_that_does_not_exist() -> Result<()> {
     order.pod.containers[0].image.get_or_insert_default().url = image.clone();
     let message = meets(&actor, &order, Code::ImageNotFound).await?;
     assert!(message.contains(&image), "{message}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_registry_that_wants_credentials() -> Result<()> {
+    let scene = scene(Profile::Base).await?;
+    let registry = registry::private(&scene.admin).await?;
+    let actor = Actor::connect(&scene.provider).await?;
+    let of = |password: Option<&str>| -> Result<Order> {
+        let mut order = Order::of(SLEEPER)?;
+        order.pod.containers[0].image = Some(Image {
+            url: format!("localhost:{}/nobody/nothing:1", registry.port),
+            pull_secret: password.map(|password| PullSecret {
+                username: registry::USERNAME.into(),
+                password: password.into(),
+            }),
+            ..Image::default()
+        });
+        Ok(order)
+    };
+    let without = meets(&actor, &of(None)?, Code::ImageUnauthorized).await?;
+    assert!(without.contains("without credentials"), "{without}");
+    let wrong = meets(&actor, &of(Some("close-sesame"))?, Code::ImageUnauthorized).await?;
+    assert!(wrong.contains("for the credentials"), "{wrong}");
+    // It lets us in, and has nothing.
+    meets(&actor, &of(Some(registry::PASSWORD))?, Code::ImageNotFound).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_volume_that_several_nodes_write_where_none_is_offered() -> Result<()> {
+    let scene = scene(Profile::Base).await?;
+    let actor = Actor::connect(&scene.provider).await?;
+    let mut order = Order::of(crate::HELLO)?;
+    order.pod.volumes[0].access_mode = AccessMode::VolumeRwMany.into();
+    let refusal = actor.provision(&order).await?.refused().await?;
+    assert_eq!(
+        (refusal.code.text.as_str(), refusal.resource.as_str()),
+        ("storage_not_offered", "storage")
+    );
+    assert!(refusal.message.contains("VOLUME_RW_MANY"), "{refusal:?}");
     Ok(())
 }
 
