@@ -104,14 +104,14 @@ async fn what_was_deleted_is_not_started_again_but_as_a_new_life_without_the_old
 async fn what_did_not_start_in_time_ends_and_is_not_started_again() -> Result<()> {
     let scene = scene(Profile::Base).await?;
     let actor = Actor::connect(&scene.provider).await?;
-    let mut order = Order::of(SLEEPER)?;
-    order.pod.containers[0].command = vec!["/bin/false".into()];
-    let ended = actor.provision(&order).await?.until_phase(Phase::Ended).await?;
+    let order = Order::of(SLEEPER)?;
+    let mut failing = order.clone();
+    failing.pod.containers[0].command = vec!["/bin/false".into()];
+    let ended = actor.provision(&failing).await?.until_phase(Phase::Ended).await?;
     assert_eq!(ended.code.text, "start_timeout");
-    let refusal = actor.provision(&order).await?.refused().await?;
+    let refusal = actor.provision(&failing).await?.refused().await?;
     assert_eq!(refusal.ended.context("which life ended")?.code.text, "start_timeout");
 
-    order.pod.containers[0].command.clear();
     let again = actor
         .run(&Order {
             after_life: 1,
