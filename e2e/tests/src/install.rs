@@ -183,6 +183,8 @@ fn first_install() -> Result<()> {
         NAMESPACE,
         "--ignore-not-found",
     ])?;
+    // It waits for Ready.
+    helm_upgrade(Profile::None, &[]).context("helm")?;
     // It announces no internal address by itself, and the tests' node has no other.
     helm_upgrade(Profile::None, &["--set", "libp2p.announce.internal=true"]).context("helm")?;
     Ok(())

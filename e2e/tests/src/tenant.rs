@@ -8,8 +8,10 @@ use apocryph_publisher::{
     Client, Deployment, PodId, Provider, PublisherKey, Settings, Store, Until,
     delete::delete,
     deploy::{Options, Reached, deploy},
-    follow::{Interceptor, Link},
+    error::Ended,
+    follow::{Event, Interceptor, Link},
     reply::Status,
+    watch::watch,
 };
 
 use crate::{existing::with_images, leak, wait::within};
@@ -77,8 +79,25 @@ impl Tenant {
         Ok(status)
     }
 
-    pub async fn delete(self, provider: &Provider) -> Result<()> {
+    /// Follows the pod to its end, through whatever happens to the connection: why it ended, and how many connections it took.
+    pub async fn watch_to_the_end(&self, provider: &Provider) -> Result<(Ended, usize)> {
+        let mut connections = 0;
+        let mut count = |event: Event| connections += usize::from(matches!(event, Event::Connected { .. }));
+        let reached = watch(self.link(provider), self.pod_id, 0, Until::Ended, &mut count).await?;
+        match reached {
+            Reached::Ended(ended) => Ok((ended, connections)),
+            other => bail!("{other:?}"),
+        }
+    }
+
+    pub async fn end(&self, provider: &Provider) -> Result<()> {
         delete(self.link(provider), self.pod_id, 0, 0, &mut |_| {}).await?;
+        Ok(())
+    }
+
+    /// Ends the pod and forgets it.
+    pub async fn delete(self, provider: &Provider) -> Result<()> {
+        self.end(provider).await?;
         std::fs::remove_dir_all(&self.folder)?;
         Ok(())
     }

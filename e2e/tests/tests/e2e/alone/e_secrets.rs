@@ -1,4 +1,5 @@
-//! A manifest's secret value is nowhere but in the Secrets that DESIGN 4 names.
+//! What is secret in a manifest (an environment value, a volume's contents, a registry's password) is nowhere but in the
+//! Secrets that DESIGN 4 names.
 
 use anyhow::{Context, Result};
 use apocryph_e2e::{
@@ -7,9 +8,15 @@ use apocryph_e2e::{
     install::{NAMESPACE, Profile, RELEASE, alone, helm_upgrade, provider},
     leak,
 };
-use apocryph_proto::json;
+use apocryph_proto::json as protobuf_json;
+use serde_json::{Value, json};
 
 use crate::HELLO;
+
+fn add(list: &mut Value, one: Value) -> Result<()> {
+    list.as_array_mut().context("a list")?.push(one);
+    Ok(())
+}
 
 #[tokio::test]
 async fn a_secret_value_is_in_two_secrets_and_nowhere_else() -> Result<()> {
@@ -21,12 +28,23 @@ async fn a_secret_value_is_in_two_secrets_and_nowhere_else() -> Result<()> {
     apocryph_e2e::install::accepting(&provider).await?;
 
     // through the command itself, so that its state file is looked at as well
-    let secret = leak::secret();
+    let [secret, contents, password] = [(); 3].map(|()| leak::secret());
     let folder = leak::folder()?;
     let manifest = folder.join("pod.yaml");
-    let pod = with_images(json::pod_from_yaml(&HELLO.replace("good day", &secret))?);
-    std::fs::write(&manifest, json::to_json(&pod)?.to_string())?;
-    let bin = checkout().join("target/debug/apocryph");
+    let pod = with_images(protobuf_json::pod_from_yaml(&HELLO.replace("good day", &secret))?);
+    let mut pod = protobuf_json::to_json(&pod)?;
+    add(
+        &mut pod["volumes"],
+        json!({"name": "file", "type": "VOLUME_SECRET", "secret": {"contentsString": contents}}),
+    )?;
+    add(
+        &mut pod["containers"][0]["volumes"],
+        json!({"name": "file", "mountPath": "/run/password"}),
+    )?;
+    pod["containers"][0]["image"]["pullSecret"] = json!({"username": "somebody", "password": password});
+    std::fs::write(&manifest, pod.to_string())?;
+    let built = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout().join("target"), Into::into);
+    let bin = built.join("debug/apocryph");
     let command = |args: &[&str]| {
         run(std::process::Command::new(&bin)
             .args(args)
@@ -44,7 +62,10 @@ async fn a_secret_value_is_in_two_secrets_and_nowhere_else() -> Result<()> {
         "json",
     ])?;
 
-    let forms = leak::forms(&secret);
+    let forms: Vec<String> = [&secret, &contents, &password]
+        .into_iter()
+        .flat_map(|one| leak::forms(one))
+        .collect();
     let clean = |place: &str, text: &[u8]| -> Result<()> {
         for form in &forms {
             anyhow::ensure!(!leak::contains(text, form.as_bytes()), "{place} holds the secret");
