@@ -14,13 +14,14 @@ const FILES: [&str; 7] = [
 ];
 
 /// Messages with a field that must never be printed; names without a leading dot match the end of the full name.
-const SECRET: [&str; 6] = [
+const SECRET: [&str; 7] = [
     "pod.Container",
     "Image.PullSecret",
     "Volume.SecretConfig",
     "pod.KeyPair",
     "pod.Key",
     "signing.Envelope",
+    "provisionPod.LogLine",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -61,6 +61,7 @@ cni_config() {
 JSON
 }
 
+# containerLogMaxSize: a test reads a log of 100 MB, which is not to be rotated away.
 kubelet_config() {
   cat <<YAML
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -84,6 +85,7 @@ clusterDNS: ["$DNS_SERVICE"]
 clusterDomain: cluster.local
 resolvConf: "$STATE/resolv.conf"
 maxPods: $MAX_PODS
+containerLogMaxSize: 256Mi
 serializeImagePulls: false
 registryPullQPS: 0
 eventRecordQPS: 50

@@ -65,7 +65,7 @@ impl Watches {
         );
         let to_pods = changes.clone();
         let pods = tasks.watch(Api::<Pod>::all(client.clone()), config(), strip, move |pod| {
-            to_pods.of_tenant(pod)
+            to_pods.of_replica(pod)
         });
         let to_claims = changes.clone();
         let claims = tasks.watch(
@@ -207,16 +207,47 @@ pub(crate) fn short_name<K>() -> &'static str {
     name.rsplit("::").next().unwrap_or(name)
 }
 
-/// Tells of changes by pod name: status streams (one entry per pod that somebody watches) and the controller (a set of names
-/// that are to be looked at, no larger than the number of pods).
+/// Tells of changes by pod name: status streams and followed logs (one entry each per pod that somebody watches or reads), and
+/// the controller (a set of names that are to be looked at, no larger than the number of pods).
 #[derive(Clone, Default)]
 pub struct Changes(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    listeners: Mutex<HashMap<PodName, watch::Sender<()>>>,
+    listeners: Arc<Listeners>,
+    /// Of the Pods in a tenant's namespace.
+    replicas: Arc<Listeners>,
     queue: Mutex<Queue>,
     wake: Notify,
+}
+
+#[derive(Default)]
+struct Listeners(Mutex<HashMap<PodName, watch::Sender<()>>>);
+
+impl Listeners {
+    fn tell(&self, name: &PodName) {
+        if let Some(sender) = locked(&self.0).get(name) {
+            sender.send_replace(());
+        }
+    }
+
+    fn tell_all(&self) {
+        for sender in locked(&self.0).values() {
+            sender.send_replace(());
+        }
+    }
+
+    fn subscribe(self: &Arc<Listeners>, name: &PodName) -> Subscription {
+        let receiver = locked(&self.0)
+            .entry(name.clone())
+            .or_insert_with(|| watch::Sender::new(()))
+            .subscribe();
+        Subscription {
+            receiver: Some(receiver),
+            name: name.clone(),
+            listeners: self.clone(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -237,10 +268,23 @@ pub enum Dirty {
 impl Changes {
     /// The ApocryphPod of that name changed.
     pub fn of(&self, name: &str) {
-        if let Some(sender) = PodName::parse(name).and_then(|name| locked(&self.0.listeners).get(&name).cloned()) {
-            sender.send_replace(());
+        if let Some(name) = PodName::parse(name) {
+            self.0.listeners.tell(&name);
         }
         self.enqueue(name);
+    }
+
+    /// A Pod changed.
+    pub fn of_replica(&self, pod: Option<&Pod>) {
+        match pod {
+            Some(pod) => {
+                if let Some(name) = pod.metadata.namespace.as_deref().and_then(PodName::from_namespace) {
+                    self.0.replicas.tell(&name);
+                }
+            }
+            None => self.0.replicas.tell_all(),
+        }
+        self.of_tenant(pod);
     }
 
     /// Something in a tenant's namespace changed.
@@ -258,9 +302,7 @@ impl Changes {
 
     /// Anything may have changed.
     pub fn of_all(&self) {
-        for sender in locked(&self.0.listeners).values() {
-            sender.send_replace(());
-        }
+        self.0.listeners.tell_all();
         self.enqueue_all();
     }
 
@@ -310,20 +352,17 @@ impl Changes {
 
     /// Hears of changes to one ApocryphPod until it is dropped.
     pub fn subscribe(&self, name: &PodName) -> Subscription {
-        let receiver = locked(&self.0.listeners)
-            .entry(name.clone())
-            .or_insert_with(|| watch::Sender::new(()))
-            .subscribe();
-        Subscription {
-            receiver: Some(receiver),
-            name: name.clone(),
-            changes: self.clone(),
-        }
+        self.0.listeners.subscribe(name)
+    }
+
+    /// Hears of changes to the Pods of one ApocryphPod until it is dropped.
+    pub fn subscribe_replicas(&self, name: &PodName) -> Subscription {
+        self.0.replicas.subscribe(name)
     }
 
     #[cfg(test)]
     fn listeners(&self) -> usize {
-        locked(&self.0.listeners).len()
+        locked(&self.0.listeners.0).len() + locked(&self.0.replicas.0).len()
     }
 }
 
@@ -331,7 +370,7 @@ impl Changes {
 pub struct Subscription {
     receiver: Option<watch::Receiver<()>>,
     name: PodName,
-    changes: Changes,
+    listeners: Arc<Listeners>,
 }
 
 impl Subscription {
@@ -347,7 +386,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut listeners = locked(&self.changes.0.listeners);
+        let mut listeners = locked(&self.listeners.0);
         self.receiver = None;
         if listeners
             .get(&self.name)
@@ -393,15 +432,31 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_a_pod_wakes_who_reads_its_replicas() {
+        let changes = Changes::default();
+        let name = PodName::parse(NAME).unwrap();
+        let (mut status, mut replicas) = (changes.subscribe(&name), changes.subscribe_replicas(&name));
+        changes.of_replica(Some(&pod_in(&format!("apod-{OTHER}"))));
+        changes.of_replica(Some(&pod_in("kube-system")));
+        assert!(replicas.changed().now_or_never().is_none());
+        changes.of_replica(Some(&pod_in(&format!("apod-{NAME}"))));
+        assert!(replicas.changed().now_or_never().is_some());
+        changes.of_replica(None);
+        assert!(replicas.changed().now_or_never().is_some());
+        assert!(status.changed().now_or_never().is_none());
+    }
+
+    #[test]
     fn entries_go_with_the_last_subscription() {
         let changes = Changes::default();
         let name = PodName::parse(NAME).unwrap();
         let first = changes.subscribe(&name);
         let second = changes.subscribe(&name);
-        assert_eq!(changes.listeners(), 1);
+        let replicas = changes.subscribe_replicas(&name);
+        assert_eq!(changes.listeners(), 2);
         drop(first);
-        assert_eq!(changes.listeners(), 1);
-        drop(second);
+        assert_eq!(changes.listeners(), 2);
+        drop((second, replicas));
         assert_eq!(changes.listeners(), 0);
     }
 

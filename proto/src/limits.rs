@@ -64,3 +64,12 @@ pub const EPHEMERAL_STORAGE: RangeInclusive<u64> = (1 << 20)..=(16 << 40);
 pub const VOLUME_SIZE: RangeInclusive<u64> = (1 << 20)..=(64 << 40);
 /// Most lives that are counted.
 pub const LIFE: RangeInclusive<u64> = 1..=(1 << 32);
+
+/// One line of a log; what is longer is cut.
+pub const LOG_LINE_MAX: usize = 16 << 10;
+/// Pods in one message of a list.
+pub const LIST_PAGE: usize = 100;
+/// Replicas of a description.
+pub const REPLICAS_DESCRIBED: usize = 64;
+/// Earlier reasons of a description.
+pub const REASONS_DESCRIBED: usize = 16;

@@ -4,6 +4,7 @@ use std::fmt::{Debug, Formatter, Result};
 
 use crate::v0::{
     pod::{Container, Key, KeyPair, image::PullSecret, volume::SecretConfig},
+    provision_pod::LogLine,
     signing::Envelope,
 };
 
@@ -126,6 +127,18 @@ impl Debug for Envelope {
     }
 }
 
+impl Debug for LogLine {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let LogLine { at, text, cut } = self;
+        f.debug_struct("LogLine")
+            .field("at", at)
+            // Programs write secrets too.
+            .field("text", &format_args!("<{} bytes>", text.len()))
+            .field("cut", cut)
+            .finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,8 +198,13 @@ mod tests {
             ..Default::default()
         };
 
+        let line = LogLine {
+            text: b"s3cr3t".to_vec(),
+            ..Default::default()
+        };
+
         // Bytes are printed as text or as a list of numbers.
-        for shown in [format!("{request:?}"), format!("{envelope:?}")] {
+        for shown in [format!("{request:?}"), format!("{envelope:?}"), format!("{line:?}")] {
             assert!(
                 !shown.contains("s3cr3t") && !shown.contains("115, 51, 99, 114"),
                 "{shown}"

@@ -16,7 +16,7 @@
 //! | [`manifest`], [`quantity`] | reading and checking a manifest offline |
 //! | [`state`] | the state file |
 //! | [`follow`] | keeps asking until the goal is reached: backoff, reconnect, resume |
-//! | [`deploy`], [`watch`], [`delete`] | the goals |
+//! | [`deploy`], [`watch`], [`delete`], [`logs`], [`list`], [`describe`] | the goals |
 //! | [`error`], [`own_codes`], [`exit`] | what went wrong and what to do about it; the exit status |
 //! | [`cli`] | arguments, output, commands |
 
@@ -27,11 +27,14 @@ pub mod cli;
 pub mod credential;
 pub mod delete;
 pub mod deploy;
+pub mod describe;
 pub mod error;
 pub mod exit;
 pub mod follow;
 pub mod key;
 pub mod known;
+pub mod list;
+pub mod logs;
 pub mod manifest;
 pub mod net;
 pub mod own_codes;
@@ -41,6 +44,7 @@ pub mod quantity;
 pub mod reply;
 pub mod session;
 pub mod state;
+pub mod time;
 pub mod watch;
 
 pub use deploy::{Deployment, Reached, Until, deploy};

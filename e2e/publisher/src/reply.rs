@@ -13,15 +13,19 @@ pub const ADDRESSES_MAX: usize = 256;
 
 /// Keeps a stranger's text to one line of printable characters.
 pub fn printable(text: &str) -> String {
-    let unsafe_to_print = |c: char| {
-        // Bidirectional controls make a line read otherwise than it is.
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
-    };
-    text.chars()
-        .take(TEXT_MAX)
-        .map(|c| if unsafe_to_print(c) { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().take(TEXT_MAX).map(safe).collect()
+}
+
+/// A line of a log, of any length, tabs included.
+pub fn printable_line(text: &str) -> String {
+    text.chars().map(|c| if c == '\t' { c } else { safe(c) }).collect()
+}
+
+fn safe(c: char) -> char {
+    // Bidirectional controls make a line read otherwise than it is.
+    let unsafe_to_print = c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
+    if unsafe_to_print { '\u{fffd}' } else { c }
 }
 
 /// An outcome code as it came; newer providers know more codes than this client.

@@ -62,6 +62,9 @@ pub enum Body {
     Status(Status),
     /// Always the last.
     Refusal(Refusal),
+    Log(wire::LogLines),
+    List(wire::PodList),
+    Description(Box<wire::PodDescription>),
 }
 
 /// A stream of replies to one envelope.
@@ -115,7 +118,10 @@ fn typed(reply: wire::PodReply) -> Result<Reply, SessionError> {
     let body = match reply.message {
         Some(wire::pod_reply::Message::Status(status)) => Body::Status(status.into()),
         Some(wire::pod_reply::Message::Refusal(refusal)) => Body::Refusal(refusal.into()),
-        None => return Err(SessionError::BadReply("neither status nor refusal".into())),
+        Some(wire::pod_reply::Message::Log(lines)) => Body::Log(lines),
+        Some(wire::pod_reply::Message::List(list)) => Body::List(list),
+        Some(wire::pod_reply::Message::Description(description)) => Body::Description(Box::new(description)),
+        None => return Err(SessionError::BadReply("a reply with nothing in it".into())),
     };
     match (&body, reply.r#final) {
         (Body::Refusal(_), false) => Err(SessionError::BadReply("a refusal that is not the final message".into())),

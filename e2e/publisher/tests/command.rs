@@ -10,7 +10,9 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use apocryph_proto::v0::provision_pod::pod_status::Phase;
+use apocryph_proto::v0::provision_pod::{
+    self as wire, LogLine, LogLines, PodReply, pod_reply::Message, pod_status::Phase,
+};
 use serde_json::Value;
 use support::{Act, FakeProvider, ended, refusal, running, status};
 
@@ -527,6 +529,157 @@ async fn interrupted_it_says_how_to_go_on() {
         stderr(&output)
     );
     assert_eq!(home.states().len(), 1);
+}
+
+fn told(message: Message, last: bool) -> Act {
+    Act::Send(PodReply {
+        message: Some(message),
+        r#final: last,
+    })
+}
+
+fn lines(second: u64, texts: &[&str]) -> Act {
+    let line = |text: &&str| LogLine {
+        at: (1_700_000_000 + second) * 1_000_000_000,
+        text: text.as_bytes().to_vec(),
+        cut: false,
+    };
+    let lines = LogLines {
+        replica: "workload-1".into(),
+        container_name: "web".into(),
+        lines: texts.iter().map(line).collect(),
+    };
+    told(Message::Log(lines), false)
+}
+
+fn description() -> wire::PodDescription {
+    wire::PodDescription {
+        status: Some(support::pod_status(Phase::Degraded, "container_exited", 2)),
+        since: 1_700_000_003,
+        pod_id: vec![0xab; 32],
+        started_at: 1_700_000_000,
+        ready_since: 1_700_000_001,
+        terms: Some(wire::Terms {
+            payment: Some(wire::terms::Payment::Free(wire::FreeTerms { table: "open".into() })),
+        }),
+        conditions: vec![wire::Condition {
+            r#type: "Ready".into(),
+            holds: false,
+            code: "container_exited".into(),
+            message: "It exited.".into(),
+            since: 1_700_000_003,
+        }],
+        replicas: vec![wire::Replica {
+            name: "workload-1".into(),
+            code: "container_exited".into(),
+            message: "It exited.".into(),
+            remedy: "Mend it.\u{1b}[31m".into(),
+            started_at: 1_700_000_000,
+            containers: vec![wire::ContainerState {
+                name: "web".into(),
+                state: wire::container_state::State::Waiting.into(),
+                since: 0,
+                restarts: 4,
+                last_exit: Some(wire::Exit {
+                    exit_code: 137,
+                    at: 1_700_000_002,
+                    out_of_memory: true,
+                }),
+            }],
+            ..wire::Replica::default()
+        }],
+        reasons: vec![wire::Reason {
+            code: "running".into(),
+            message: "It ran.".into(),
+            at: 1_700_000_001,
+            count: 2,
+        }],
+        end: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn list_and_describe_tell_people_and_scripts() {
+    let provider = FakeProvider::start(|_, call| match call.envelope.operation.as_str() {
+        "list" => {
+            let pod = |byte: u8, phase: Phase| wire::PodEntry {
+                name: "abcdefghijklmnopqrstuvwxyz".into(),
+                pod_id: vec![byte; 32],
+                phase: phase.into(),
+                code: "running\u{1b}[31m".into(),
+                since: 1_700_000_000,
+                life: 2,
+                replicas_ready: 1,
+                replicas: 3,
+            };
+            let page = |pods| Message::List(wire::PodList { pods });
+            vec![
+                told(page(vec![pod(0xab, Phase::Running)]), false),
+                told(page(vec![pod(0xcd, Phase::Ended)]), true),
+            ]
+        }
+        _ => vec![told(Message::Description(description()), true)],
+    })
+    .await;
+    let home = Home::with_key();
+    let id = "ab".repeat(32);
+    let shown = json_lines(&home.run(None, &["--output", "json", "key", "show"]));
+    let address = shown[0]["address"].as_str().unwrap();
+    for (name, arguments) in [("list", vec!["list"]), ("describe", vec!["describe", &id])] {
+        let human = home.against(&provider, &arguments).await;
+        assert_eq!(code(&human), 0, "{}", stderr(&human));
+        let text = stdout(&human);
+        assert!(!text.contains('\u{1b}'), "{text}");
+        insta::assert_snapshot!(name, text.replace(address, "[address]"));
+        let json = home
+            .against(&provider, &[&["--output", "json"], &arguments[..]].concat())
+            .await;
+        insta::assert_json_snapshot!(format!("{name}_json"), json_lines(&json), { "[].address" => "[multiaddr]" });
+    }
+    assert!(provider.calls()[0].envelope.pod_id.iter().all(|byte| *byte == 0));
+    assert!(provider.calls()[0].signer(provider.peer()).is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_are_lines_alone_and_a_lost_stream_goes_on_where_it_broke_off() {
+    let provider = FakeProvider::start(|n, _| match n {
+        0 => vec![running(), lines(1, &["one", "two"]), Act::Cut],
+        _ => {
+            let last = support::pod_status(Phase::Running, "running", 1);
+            vec![
+                lines(1, &["one", "two", "three"]),
+                lines(2, &["\u{1b}[31mred\ttab"]),
+                told(Message::Status(last), true),
+            ]
+        }
+    })
+    .await;
+    let home = Home::with_key();
+    let id = "ab".repeat(32);
+    let read = home.against(&provider, &["logs", &id, "--tail", "7"]).await;
+    assert_eq!(code(&read), 0, "{}", stderr(&read));
+    let text: Vec<String> = stdout(&read)
+        .lines()
+        .filter(|line| !line.starts_with("waiting "))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(
+        text,
+        [
+            "2023-11-14T22:13:21.000000000Z workload-1/web one",
+            "2023-11-14T22:13:21.000000000Z workload-1/web two",
+            "2023-11-14T22:13:21.000000000Z workload-1/web three",
+            "2023-11-14T22:13:22.000000000Z workload-1/web \u{fffd}[31mred\ttab",
+        ]
+    );
+    let json = home.against(&provider, &["--output", "json", "logs", &id]).await;
+    let told: Vec<_> = json_lines(&json)
+        .into_iter()
+        .filter(|object| object["event"] == "line")
+        .map(|object| object["text"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(told, ["one", "two", "three", "\u{1b}[31mred\ttab"]);
+    assert_eq!(code(&home.against(&provider, &["logs", &id, "-f", "-p"]).await), 2);
 }
 
 #[test]

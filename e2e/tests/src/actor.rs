@@ -76,6 +76,8 @@ impl Order {
 pub enum Answer {
     Status(Status),
     Refusal(Refusal),
+    /// Lines of a log, a page of a list, a description.
+    Told(Body),
 }
 
 impl Answer {
@@ -84,6 +86,7 @@ impl Answer {
         match self {
             Answer::Status(status) => Ok(status),
             Answer::Refusal(refusal) => bail!("refused: {refusal:?}"),
+            Answer::Told(body) => bail!("no status: {body:?}"),
         }
     }
 
@@ -92,6 +95,7 @@ impl Answer {
         match self {
             Answer::Refusal(refusal) => Ok(refusal),
             Answer::Status(status) => bail!("not refused: {status:?}"),
+            Answer::Told(body) => bail!("not refused: {body:?}"),
         }
     }
 }
@@ -238,6 +242,7 @@ impl Stream {
                 self.seen.push(refusal.code.text.clone());
                 Answer::Refusal(refusal)
             }
+            told => Answer::Told(told),
         })
     }
 

@@ -12,6 +12,7 @@ pub mod filler;
 pub mod http;
 pub mod install;
 pub mod leak;
+pub mod looks;
 pub mod manifests;
 pub mod operator;
 pub mod pods;

@@ -12,9 +12,9 @@ use crate::{
     wait::within,
 };
 
-/// SIGKILL to the leader, from the machine: the node's processes are processes of this machine, and a Pod's have its uid in
-/// the path of their control group.
-pub async fn kill() -> Result<()> {
+/// The leader's process on this machine: the node's processes are processes of it, and a Pod's have its uid in the path of
+/// their control group.
+pub fn pid() -> Result<String> {
     let leader = [
         "-n",
         NAMESPACE,
@@ -35,7 +35,23 @@ pub async fn kill() -> Result<()> {
         .split_whitespace()
         .find(of_leader)
         .context("no process of the leader's Pod")?;
-    run(Command::new("kill").args(["-9", pid])).map(drop)
+    Ok(pid.to_owned())
+}
+
+/// SIGKILL to the leader, from the machine.
+pub async fn kill() -> Result<()> {
+    run(Command::new("kill").args(["-9", &pid()?])).map(drop)
+}
+
+/// Bytes of a process in memory.
+pub fn resident(pid: &str) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .context("VmRSS")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
+    Ok(kib << 10)
 }
 
 /// A connection, as somebody, once the operator or its successor listens again.

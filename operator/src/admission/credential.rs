@@ -95,6 +95,8 @@ pub enum Addressed {
     Payment(PodKey),
     /// The envelope alone names it.
     Envelope,
+    /// None: the request is about all pods of the publisher.
+    All,
     /// The request could not be read.
     Unknown,
 }
@@ -177,6 +179,12 @@ fn pod(envelope: &Envelope, addressed: Addressed) -> Result<(), Refusal> {
         Addressed::Envelope if envelope.pod_id.0 == [0; 32] => {
             Err(Refusal::new(Code::WrongPod, "podId is all zero: no pod has that id").field("podId"))
         }
+        Addressed::All if envelope.pod_id.0 != [0; 32] => Err(Refusal::new(
+            Code::WrongPod,
+            format!("`{}` is about all pods of the publisher", envelope.operation.as_str()),
+        )
+        .field("podId")
+        .remedy("sign 32 zero bytes as podId")),
         _ => Ok(()),
     }
 }

@@ -1,6 +1,8 @@
 //! Plain types that every part speaks in; no libp2p, kube or prost.
 
+pub mod description;
 pub mod key;
+pub mod logs;
 pub mod manifest;
 pub mod pod;
 pub mod refusal;

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use apocryph_proto::outcome::Code;
 
-use super::{key::PodKey, key::PodName};
+use super::{key::PodKey, key::PodName, status::PodStatus};
 
 /// Fingerprint of a decoded request, payment left out: first 16 hex digits of an HMAC-SHA-256 under a key that only the
 /// operator has, so it tells nothing to who can read it and cannot be guessed.
@@ -46,6 +46,13 @@ pub struct PodRecord {
     pub generation: i64,
     /// metadata.resourceVersion, for the one update that starts a new life.
     pub version: String,
+}
+
+/// One of a publisher's pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub key: PodKey,
+    pub status: PodStatus,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use futures::{future::BoxFuture, stream::BoxStream};
 
 use super::{
+    description::Description,
     key::{PodKey, PodName, Publisher},
+    logs::{Logged, LogsWanted},
     manifest::{Demand, Resources},
-    pod::{Offer, PodRecord, Terms},
+    pod::{Listed, Offer, PodRecord, Terms},
     refusal::Refusal,
     status::PodStatus,
 };
@@ -28,6 +30,21 @@ pub trait Pods: Send + Sync {
     /// Orders the end of that life (by its publisher). Ok when it is ordered, was before, or has ended;
     /// `not_found` and `other_life` otherwise.
     fn end<'a>(&'a self, name: &'a PodName, life: u64) -> BoxFuture<'a, Result<(), Refusal>>;
+
+    /// The publisher's pods, ended ones included, by name. From the cache, each as it is when it is asked for.
+    fn list(&self, publisher: &Publisher) -> BoxStream<'static, Listed>;
+
+    /// Everything that is known of the pod: a fresh read. `None`: there is no such pod.
+    fn describe<'a>(&'a self, name: &'a PodName) -> BoxFuture<'a, Result<Option<Description>, Refusal>>;
+
+    /// What a container wrote, of every replica. Nothing is read ahead of the stream's reader but bounded buffers.
+    /// `not_found`, `invalid_request` (no such container), `busy` (too many logs are being read) at once; as an item of the
+    /// stream, its last: what kept it from going on.
+    fn logs<'a>(
+        &'a self,
+        name: &'a PodName,
+        wanted: LogsWanted,
+    ) -> BoxFuture<'a, Result<BoxStream<'static, Result<Logged, Refusal>>, Refusal>>;
 }
 
 /// Outcome of a submit that was answered.

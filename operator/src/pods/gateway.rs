@@ -4,13 +4,28 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use apocryph_crd::{ApocryphPod, End};
 use apocryph_proto::outcome::Code;
-use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
-use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-use kube::{Api, Client, ResourceExt, api::PostParams};
+use futures::{
+    FutureExt, StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use k8s_openapi::{
+    api::core::v1::{Event, PersistentVolumeClaim, Secret},
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, PostParams},
+    runtime::reflector::ObjectRef,
+};
 
 use super::{
     api::{Failed, ask, merge, read},
     commit::{Commit, Write, find_out, identity, object},
+    describe::{Read, describe},
+    gather::nodes_of,
+    logs::{LogReader, Permits, replicas},
     objects::secret,
     staging::Staging,
     stream::status_stream,
@@ -19,8 +34,10 @@ use super::{
 use crate::{
     admission::{Admitted, admitted::AdmittedRequest},
     model::{
-        key::PodName,
-        pod::{EndedBy, PodRecord},
+        description::Description,
+        key::{PodName, Publisher},
+        logs::{Logged, LogsWanted},
+        pod::{EndedBy, Listed, PodRecord},
         refusal::Refusal,
         services::{Pods, Submitted},
         status::PodStatus,
@@ -37,6 +54,10 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const RETRY_AFTER: u32 = 10;
 /// An object that changes under our hands is read again this often.
 const CONFLICTS_MAX: usize = 16;
+/// Events of cluster-scoped objects are in this namespace.
+const EVENTS_NAMESPACE: &str = "default";
+/// Events of one pod that are read; the cluster keeps them for an hour as a rule.
+const EVENTS_MAX: u32 = 500;
 
 /// Implements [`Pods`]. Cheap to clone.
 #[derive(Clone)]
@@ -45,6 +66,7 @@ pub struct Gateway {
     watches: Watches,
     operator_namespace: String,
     staging: Staging,
+    log_permits: Permits,
 }
 
 impl Gateway {
@@ -54,6 +76,7 @@ impl Gateway {
             watches,
             operator_namespace: settings.operator_namespace.clone(),
             staging: Staging::default(),
+            log_permits: Permits::default(),
         })
     }
 
@@ -135,6 +158,59 @@ impl Gateway {
         }
     }
 
+    /// A fresh read, told as sessions are told.
+    async fn fresh(&self, name: &PodName) -> Result<Option<ApocryphPod>, Refusal> {
+        self.read(name).await.map_err(|failed| {
+            tracing::warn!(pod = %name, error = %failed, "pod could not be read");
+            unavailable()
+        })
+    }
+
+    async fn look_at(&self, name: &PodName) -> Result<Option<Description>, Refusal> {
+        let Some(object) = self.fresh(name).await? else {
+            return Ok(None);
+        };
+        let of_pod = ListParams::default()
+            .fields(&format!("involvedObject.kind=ApocryphPod,involvedObject.name={name}"))
+            .limit(EVENTS_MAX);
+        let events = Api::<Event>::namespaced(self.client.clone(), EVENTS_NAMESPACE);
+        let events = ask("list", "Events of", name.as_str(), events.list(&of_pod))
+            .await
+            .map_err(|failed| {
+                tracing::warn!(pod = %name, error = %failed, "events could not be read");
+                unavailable()
+            })?;
+        let namespace = name.namespace();
+        let claims = self
+            .watches
+            .claims
+            .state_filter(|claim: &PersistentVolumeClaim| claim.metadata.namespace.as_deref() == Some(&namespace));
+        let pods = replicas(&self.watches, name);
+        Ok(describe(&Read {
+            object: &object,
+            pods: &pods,
+            claims: &claims,
+            nodes: &nodes_of(&self.watches, &pods),
+            events: &events.items,
+            now: Timestamp::now(),
+        }))
+    }
+
+    async fn read_logs(
+        &self,
+        name: &PodName,
+        wanted: LogsWanted,
+    ) -> Result<BoxStream<'static, Result<Logged, Refusal>>, Refusal> {
+        let object = self.fresh(name).await?.ok_or_else(not_found)?;
+        let record = view::record(&object).ok_or_else(not_found)?;
+        let reader = LogReader {
+            client: self.client.clone(),
+            watches: self.watches.clone(),
+            permits: self.log_permits.clone(),
+        };
+        reader.read(&object, record, wanted)
+    }
+
     async fn order_end(&self, name: &PodName, life: u64) -> Result<(), Refusal> {
         let order = until_known(|| async {
             for _ in 0..CONFLICTS_MAX {
@@ -185,16 +261,7 @@ impl Gateway {
 
 impl Pods for Gateway {
     fn find<'a>(&'a self, name: &'a PodName) -> BoxFuture<'a, Result<Option<PodRecord>, Refusal>> {
-        async move {
-            match self.read(name).await {
-                Ok(object) => Ok(object.as_ref().and_then(view::record)),
-                Err(failed) => {
-                    tracing::warn!(pod = %name, error = %failed, "pod could not be read");
-                    Err(unavailable())
-                }
-            }
-        }
-        .boxed()
+        async move { Ok(self.fresh(name).await?.as_ref().and_then(view::record)) }.boxed()
     }
 
     fn submit(&self, admitted: Admitted) -> BoxFuture<'_, Result<Submitted, Refusal>> {
@@ -219,6 +286,38 @@ impl Pods for Gateway {
 
     fn end<'a>(&'a self, name: &'a PodName, life: u64) -> BoxFuture<'a, Result<(), Refusal>> {
         self.order_end(name, life).boxed()
+    }
+
+    fn list(&self, publisher: &Publisher) -> BoxStream<'static, Listed> {
+        let store = self.watches.apocryph_pods.clone();
+        let publisher = publisher.to_string();
+        // Names first: a slow reader holds nothing else.
+        let mut names: Vec<String> = store
+            .state_filter(|object: &ApocryphPod| object.spec.publisher == publisher)
+            .iter()
+            .map(|object| object.name_any())
+            .collect();
+        names.sort_unstable();
+        let listed = move |name: String| {
+            let object = store.get(&ObjectRef::new(&name))?;
+            Some(Listed {
+                key: view::record(&object)?.key,
+                status: view::status(&object)?,
+            })
+        };
+        stream::iter(names.into_iter().filter_map(listed)).boxed()
+    }
+
+    fn describe<'a>(&'a self, name: &'a PodName) -> BoxFuture<'a, Result<Option<Description>, Refusal>> {
+        self.look_at(name).boxed()
+    }
+
+    fn logs<'a>(
+        &'a self,
+        name: &'a PodName,
+        wanted: LogsWanted,
+    ) -> BoxFuture<'a, Result<BoxStream<'static, Result<Logged, Refusal>>, Refusal>> {
+        self.read_logs(name, wanted).boxed()
     }
 }
 

@@ -92,6 +92,7 @@ fn bench() -> Bench {
         watches,
         operator_namespace: "apocryph".to_owned(),
         staging: Staging::default(),
+        log_permits: Permits::default(),
     });
     Bench {
         api,

@@ -159,6 +159,23 @@ pub fn judge(facts: &Facts<'_>) -> Judgement {
     }
 }
 
+/// What is to be said of one Pod alone, and whether it is ready.
+pub fn of_replica(
+    pod: &Pod,
+    claims: &[Arc<PersistentVolumeClaim>],
+    nodes: &[Arc<Node>],
+    now: Timestamp,
+) -> (Finding, bool) {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return (Finding::new(Code::Ending, "The replica is being stopped.", ""), false);
+    }
+    let found = cause::of_pod(pod, claims, nodes, None, now, &mut cause::Recheck::default());
+    if conditions::pod_is(pod, "Ready") && !found.is_trouble() {
+        return (Finding::new(Code::Running, "The replica is ready.", ""), true);
+    }
+    (found, false)
+}
+
 /// Is the Deployment as it was applied complete, by its controller's own word?
 fn is_available(applied: &Applied, replicas: u32) -> bool {
     let Some(status) = &applied.deployment.status else {

@@ -173,6 +173,6 @@ fn address(address: &apocryph_crd::Address) -> Address {
 }
 
 /// Times before 1970 do not occur.
-fn system_time(at: Timestamp) -> SystemTime {
+pub(super) fn system_time(at: Timestamp) -> SystemTime {
     UNIX_EPOCH + Duration::try_from(at.as_duration()).unwrap_or_default()
 }

@@ -1,10 +1,12 @@
 //! Between wire and model, both ways: only here. Times are Unix seconds.
 
+mod looks;
 mod replies;
 mod requests;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use looks::{description, list_page, log_end, log_lines, log_status};
 pub use replies::{
     AttestReplies, CapacityReplies, PodReplies, Terms, accepted, attestation, capacity, capacity_reply, outcome,
     price_tables, status,

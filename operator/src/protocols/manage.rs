@@ -1,19 +1,21 @@
-//! /apocryph/manage-pod: watch and delete of the publisher's own pods. The other operations of the schema are answered
+//! /apocryph/manage-pod: watch, list, describe, logs and delete of the publisher's own pods. `update` is answered
 //! `unimplemented`, under a credential that holds: a stranger is told nothing.
 
 use std::sync::Arc;
 
 use apocryph_proto::{limits, protocol, signing};
+use futures::StreamExt;
 
 use super::{
     convert::{self, Manage, PodReplies, Raw},
-    session::{Exchange, Exchanged, Session},
+    logs::logs,
+    session::{Exchange, Exchanged, Outcome, Session},
     status::{self, Lives},
 };
 use crate::{
     admission::credential::{self, Addressed, Expected},
     model::{
-        key::{PodKey, PodName},
+        key::{PodKey, PodName, Publisher},
         refusal::Refusal,
         services::Pods,
     },
@@ -29,22 +31,23 @@ pub struct ManagePod {
 impl ManagePod {
     fn read(&self, bytes: &[u8], requester: &str) -> Result<(PodKey, Manage), Refusal> {
         let (envelope, request) = convert::envelope(bytes)?;
-        let parsed = convert::manage(&request);
+        let now = convert::now();
+        let parsed = convert::manage(&request, now);
         let key = credential::check(
             &envelope,
             &Expected {
-                operation: parsed.as_ref().ok().map(|manage| manage.operation()),
-                pod: if parsed.is_ok() {
-                    Addressed::Envelope
-                } else {
-                    Addressed::Unknown
+                operation: parsed.as_ref().ok().map(Manage::operation),
+                pod: match parsed {
+                    Ok(Manage::List) => Addressed::All,
+                    Ok(_) => Addressed::Envelope,
+                    Err(_) => Addressed::Unknown,
                 },
                 provider: &self.provider,
                 requester,
                 request_hash: signing::request_hash(&request),
                 // Every pod of this version is free; the request names no payment.
                 chain_id: Some(0),
-                now: convert::now(),
+                now,
             },
         )?;
         Ok((key, parsed?))
@@ -60,11 +63,37 @@ impl ManagePod {
         Ok(Lives::One(life))
     }
 
-    async fn begin(&self, name: &PodName, manage: Manage) -> Result<Lives, Refusal> {
-        match manage {
-            // A fresh read: the cache knows no difference between "not there" and "not there yet".
-            Manage::Watch => self.pods.find(name).await?.map(|_| Lives::Any).ok_or_else(status::gone),
-            Manage::Delete { life } => self.order_end(name, life).await,
+    /// A fresh read: the cache knows no difference between "not there" and "not there yet".
+    async fn find(&self, name: &PodName) -> Result<Lives, Refusal> {
+        self.pods.find(name).await?.map(|_| Lives::Any).ok_or_else(status::gone)
+    }
+
+    async fn follow(&self, session: Session<PodReplies>, name: &PodName, lives: Result<Lives, Refusal>) -> Exchanged {
+        match lives {
+            Ok(lives) => status::watch(session, &*self.pods, name, lives).await,
+            Err(refusal) => session.refuse(refusal).await,
+        }
+    }
+
+    /// Page by page; the last one, which may be empty, is final.
+    async fn list(&self, mut session: Session<PodReplies>, publisher: &Publisher) -> Exchanged {
+        let mut pages = self.pods.list(publisher).chunks(limits::LIST_PAGE);
+        let mut page = pages.next().await.unwrap_or_default();
+        while let Some(next) = pages.next().await {
+            session.send(convert::list_page(&page, false)).await?;
+            page = next;
+        }
+        session.finish(convert::list_page(&page, true), Outcome::Ok).await
+    }
+
+    async fn describe(&self, session: Session<PodReplies>, name: &PodName) -> Exchanged {
+        match self.pods.describe(name).await {
+            Ok(Some(description)) => {
+                let reply = convert::description(description, convert::now());
+                session.finish(reply, Outcome::Ok).await
+            }
+            Ok(None) => session.refuse(status::gone()).await,
+            Err(refusal) => session.refuse(refusal).await,
         }
     }
 }
@@ -83,9 +112,18 @@ impl Exchange for ManagePod {
         };
         let name = key.name();
         tracing::info!(pod = %name, operation = manage.operation().as_str(), "manage");
-        match self.begin(&name, manage).await {
-            Ok(lives) => status::watch(session, &*self.pods, &name, lives).await,
-            Err(refusal) => session.refuse(refusal).await,
+        match manage {
+            Manage::Watch => {
+                let lives = self.find(&name).await;
+                self.follow(session, &name, lives).await
+            }
+            Manage::Delete { life } => {
+                let lives = self.order_end(&name, life).await;
+                self.follow(session, &name, lives).await
+            }
+            Manage::List => self.list(session, &key.publisher).await,
+            Manage::Describe => self.describe(session, &name).await,
+            Manage::Logs(wanted) => logs(session, &*self.pods, &name, wanted).await,
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod attest;
 pub mod capacity;
 pub mod convert;
+pub mod logs;
 pub mod manage;
 pub mod provision;
 pub mod session;

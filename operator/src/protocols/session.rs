@@ -193,6 +193,14 @@ pub enum Step<M> {
     Last(M, Outcome),
 }
 
+/// What happens on a stream of replies.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Turn<T> {
+    News(T),
+    /// Nothing was sent for as long as a heartbeat.
+    Quiet,
+}
+
 /// Both directions of a stream.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
@@ -400,10 +408,30 @@ impl<R: Replies> Session<R> {
     ///
     /// When the source ends first, the session comes back with the newest item: the final message is the caller's.
     pub async fn stream<T: Send>(
-        mut self,
+        self,
         source: impl Stream<Item = T> + Send,
         mut render: impl FnMut(&T) -> Step<R::Message> + Send,
     ) -> Result<(Session<R>, Option<T>), Ended> {
+        let mut newest = None;
+        let session = self
+            .relay(source, |turn| {
+                if let Turn::News(item) = turn {
+                    newest = Some(item);
+                }
+                newest.as_ref().map(&mut render)
+            })
+            .await?;
+        Ok((session, newest))
+    }
+
+    /// Sends what `render` makes of each item of `source`, and of each heartbeat without one; nothing when it gives `None`.
+    /// The source is asked for its next item only when the one before has been taken by the transport. Ends as
+    /// [`Session::stream`] does.
+    pub async fn relay<T: Send>(
+        mut self,
+        source: impl Stream<Item = T> + Send,
+        mut render: impl FnMut(Turn<T>) -> Option<Step<R::Message>> + Send,
+    ) -> Result<Session<R>, Ended> {
         // The request has been acted upon; a watcher may stay for days.
         self.bytes = None;
         let drain = self.environment.drain.clone();
@@ -412,15 +440,14 @@ impl<R: Replies> Session<R> {
         let full = self.slot.last().err();
         let mut source = pin!(source);
         let mut repeat = pin!(sleep(heartbeat));
-        let mut newest = None;
         loop {
-            tokio::select! {
+            let turn = tokio::select! {
                 biased;
                 () = drain.cancelled() => return Err(self.say_no(shutting_down()).await),
                 () = gone.cancelled() => return Err(self.end(Outcome::PeerGone)),
                 item = source.next() => match item {
-                    Some(item) => newest = Some(item),
-                    None => return Ok((self, newest)),
+                    Some(item) => Turn::News(item),
+                    None => return Ok(self),
                 },
                 () = ready(()), if full.is_some() => {
                     return Err(self.say_no(too_many_that_last(full.unwrap_or_default())).await);
@@ -433,9 +460,9 @@ impl<R: Replies> Session<R> {
                     }
                     Err(_) => return Err(self.end(Outcome::PeerGone)),
                 },
-                () = &mut repeat => {}
-            }
-            match newest.as_ref().map(&mut render) {
+                () = &mut repeat => Turn::Quiet,
+            };
+            match render(turn) {
                 Some(Step::More(message)) => self.send(message).await?,
                 Some(Step::Last(message, outcome)) => return Err(self.last(message, outcome).await),
                 None => {}

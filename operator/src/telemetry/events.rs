@@ -12,7 +12,7 @@ use kube::{
 };
 
 /// Who reports.
-const REPORTER: &str = "apocryph-provider";
+pub const REPORTER: &str = "apocryph-provider";
 /// An Event is not worth more than this.
 const TIMEOUT: Duration = Duration::from_secs(4);
 /// The API server's bound on a note, in bytes.

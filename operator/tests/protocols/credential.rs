@@ -1,7 +1,7 @@
 //! Each fault of an envelope alone: its own code, and nobody was asked.
 
 use apocryph_proto::v0::{
-    manage_pod::{Delete, List, ManagePodRequest, Watch, manage_pod_request::Operation},
+    manage_pod::{Delete, ManagePodRequest, Update, Watch, manage_pod_request::Operation},
     signing::{Delegation, Envelope, Sealed},
 };
 use k256::ecdsa::Signature;
@@ -284,15 +284,13 @@ async fn manage_pod_holds_an_envelope_to_the_same() {
 #[tokio::test]
 async fn operations_that_are_not_served_say_so_to_who_may_ask() {
     let world = World::new();
-    let refusal = open(manage_pod(&world), signed_manage(Operation::List(List {})))
-        .await
-        .refusal()
-        .await;
+    let update = || signed_manage(Operation::Update(Update::default()));
+    let refusal = open(manage_pod(&world), update()).await.refusal().await;
     assert_eq!(
         (refusal.code.as_str(), refusal.field.as_str()),
-        ("unimplemented", "list")
+        ("unimplemented", "update")
     );
-    let mut envelope = signed_manage(Operation::List(List {}));
+    let mut envelope = update();
     stranger().sign(&mut envelope);
     assert_eq!(
         open(manage_pod(&world), envelope).await.refusal().await.code,

@@ -6,6 +6,7 @@
 mod accept_order;
 mod attest_and_capacity;
 mod credential;
+mod looks;
 mod manage;
 mod same_pod;
 mod status_stream;

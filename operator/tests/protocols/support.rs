@@ -22,9 +22,11 @@ use apocryph_proto::{
 use apocryph_provider::{
     admission::{Admission, Admitted, Services, checks::TagKey},
     model::{
+        description::Description,
         key::{PodId, PodKey, PodName, Publisher},
+        logs::{Logged, LogsWanted},
         manifest::{Defaults, Demand, Resources},
-        pod::{End, EndedBy, LifeState, Offer, PodRecord, Tag, Terms},
+        pod::{End, EndedBy, LifeState, Listed, Offer, PodRecord, Tag, Terms},
         refusal::Refusal,
         services::{
             Capacity, CapacityAnswer, CapacityReport, Door, Held, Hold, HoldEnd, NodeShape, Payments, Pods, Prices,
@@ -55,7 +57,7 @@ use tokio_util::{
 pub const PROVIDER: &str = "12D3KooWProviderProviderProviderProviderProviderProv";
 pub const REQUESTER: &str = "12D3KooWRequesterRequesterRequesterRequesterRequest";
 /// More than a whole exchange of a test writes.
-const PIPE: usize = 4 << 20;
+pub const PIPE: usize = 4 << 20;
 
 pub const DEFAULTS: Defaults = Defaults {
     requests: Resources {
@@ -100,6 +102,11 @@ pub struct World {
     pub fits: Mutex<Result<(), Refusal>>,
     pub tables: Mutex<Option<Arc<Tables>>>,
     pub demands: Mutex<Vec<Demand>>,
+    pub listed: Mutex<Vec<Listed>>,
+    pub described: Mutex<Result<Option<Description>, Refusal>>,
+    /// Of one read.
+    pub logged: Mutex<Option<Result<BoxStream<'static, Result<Logged, Refusal>>, Refusal>>>,
+    pub logs_wanted: Mutex<Vec<LogsWanted>>,
     /// How each hold ended.
     pub hold_ends: watch::Sender<Vec<HoldEnd>>,
     statuses: Mutex<Option<mpsc::Receiver<PodStatus>>>,
@@ -119,6 +126,10 @@ impl World {
             fits: Mutex::new(Ok(())),
             tables: Mutex::new(None),
             demands: Mutex::default(),
+            listed: Mutex::default(),
+            described: Mutex::new(Ok(None)),
+            logged: Mutex::default(),
+            logs_wanted: Mutex::default(),
             hold_ends: watch::Sender::new(Vec::new()),
             statuses: Mutex::new(Some(statuses)),
             publish: Mutex::new(Some(publish)),
@@ -221,6 +232,30 @@ impl Pods for World {
             }
         }
         .boxed()
+    }
+
+    fn list(&self, publisher: &Publisher) -> BoxStream<'static, Listed> {
+        self.called("list");
+        let mut listed = self.listed.lock().unwrap().clone();
+        listed.retain(|listed| listed.key.publisher == *publisher);
+        futures::stream::iter(listed).boxed()
+    }
+
+    fn describe<'a>(&'a self, _name: &'a PodName) -> BoxFuture<'a, Result<Option<Description>, Refusal>> {
+        self.called("describe");
+        let described = self.described.lock().unwrap().clone();
+        async move { described }.boxed()
+    }
+
+    fn logs<'a>(
+        &'a self,
+        _name: &'a PodName,
+        wanted: LogsWanted,
+    ) -> BoxFuture<'a, Result<BoxStream<'static, Result<Logged, Refusal>>, Refusal>> {
+        self.called("logs");
+        self.logs_wanted.lock().unwrap().push(wanted);
+        let logged = self.logged.lock().unwrap().take();
+        async move { logged.unwrap_or_else(|| Err(Refusal::new(Code::NotFound, "no such pod"))) }.boxed()
     }
 }
 

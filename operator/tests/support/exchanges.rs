@@ -61,7 +61,7 @@ pub fn code(reply: &PodReply) -> &str {
     match &reply.message {
         Some(Message::Status(status)) => &status.code,
         Some(Message::Refusal(refusal)) => &refusal.code,
-        None => "",
+        _ => "",
     }
 }
 

@@ -161,18 +161,23 @@ const PAYMENT: &[Field] = &[
 
 const MANAGE: &[Field] = &[
     part("watch", &[]),
-    unimplemented_(
-        "list",
-        "`list` is not served by this version",
-        "use `watch` with the pod's id",
-    ),
-    unimplemented_("describe", "`describe` is not served by this version", "use `watch`"),
+    part("list", &[]),
+    part("describe", &[]),
     unimplemented_(
         "update",
         "`update` is not served by this version",
         "use `delete`, then provision anew with afterLife",
     ),
-    unimplemented_("logs", "`logs` is not served by this version", ""),
+    part(
+        "logs",
+        &[
+            served("containerName"),
+            served("follow"),
+            served("tailLines"),
+            served("since"),
+            served("previous"),
+        ],
+    ),
     part("delete", &[served("life")]),
 ];
 

@@ -109,6 +109,15 @@ pub enum Command {
         #[arg(long, value_name = "TIME", value_parser = duration)]
         timeout: Option<Duration>,
     },
+    /// The pods that this key has at the provider
+    List,
+    /// Everything that the provider knows of a pod: replicas, conditions, what was in its way
+    Describe {
+        /// Pod id, or the beginning of one that was deployed from here; left out: the only one there is
+        pod: Option<String>,
+    },
+    /// What a pod's containers write
+    Logs(Logs),
     /// End a pod; its volumes go with it
     #[command(after_help = SEE_EXITS)]
     Delete {
@@ -195,6 +204,30 @@ pub struct Wanted {
     /// Files that a pod writes outside its volumes: 1Gi
     #[arg(long, value_name = "BYTES")]
     pub ephemeral_storage: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Logs {
+    /// Pod id, or the beginning of one that was deployed from here; left out: the only one there is
+    pub pod: Option<String>,
+    /// May be left out when the pod has one container
+    #[arg(long, short, value_name = "NAME")]
+    pub container: Option<String>,
+    /// Go on with what is written from now on, until the pod has ended
+    #[arg(long, short)]
+    pub follow: bool,
+    /// The last lines of each replica only
+    #[arg(long, value_name = "LINES", value_parser = clap::value_parser!(u32).range(1..))]
+    pub tail: Option<u32>,
+    /// Lines of the last 90s, 10m, 2h only
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub since: Option<Duration>,
+    /// Of the run before the last restart
+    #[arg(long, short, conflicts_with = "follow")]
+    pub previous: bool,
+    /// Give up after this long: 90s, 10m, 2h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub timeout: Option<Duration>,
 }
 
 #[derive(Debug, clap::Args)]

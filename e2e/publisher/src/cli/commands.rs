@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     args::{Args, Command, Global, Key, Shell, Wanted},
-    explain, human, json as machine,
+    explain, human, json as machine, looks,
     output::Output,
     pods, providers,
 };
@@ -65,6 +65,9 @@ async fn dispatch(args: Args, output: &mut Output, remedy: &mut String) -> Resul
             };
             pods::watch(&global, pod.as_deref(), until.into(), settings, output).await
         }
+        Command::List => looks::list(&global, output).await,
+        Command::Describe { pod } => looks::describe(&global, pod.as_deref(), output).await,
+        Command::Logs(args) => looks::logs(&global, args, output).await,
         Command::Delete { pod, timeout } => {
             let settings = Settings {
                 timeout,
@@ -109,7 +112,7 @@ pub fn provider(global: &Global) -> Result<Option<Provider>, Error> {
     Ok(providers::given(global)?.map(|(provider, _)| provider))
 }
 
-fn needed_provider(global: &Global) -> Result<(Provider, Option<Known>), Error> {
+pub fn needed_provider(global: &Global) -> Result<(Provider, Option<Known>), Error> {
     providers::given(global)?.ok_or(Error::Provider(ProviderError::None))
 }
 

@@ -6,6 +6,9 @@ use apocryph_proto::{
     manifest::{Access, Protocol, VolumeKind},
     v0::{
         pod::Resource,
+        provision_pod::{
+            Condition, ContainerState, LogLines, PodDescription, PodEntry, Replica, container_state::State, terms,
+        },
         provisioning_capacity::{CapacityResponse, PriceTable, price_table::Payment},
     },
 };
@@ -17,7 +20,8 @@ use crate::{
     known::{Asked, Known},
     manifest::Checked,
     quantity::{binary, show},
-    reply::{Status, phase_name, printable},
+    reply::{Status, phase_name, printable, printable_line},
+    time,
 };
 
 /// A line with its keyword in a column of its own.
@@ -59,7 +63,7 @@ pub fn event(event: &Event) -> Vec<String> {
         Event::Connected { address } => vec![line("connected", address.to_string())],
         Event::Attested(attested) => vec![attested_line(attested)],
         Event::Sent { operation } => vec![line("sent", *operation)],
-        Event::Status(_) => Vec::new(),
+        Event::Status(_) | Event::Lines(_) => Vec::new(),
         Event::Retrying { reason, delay, .. } => vec![line(
             "waiting",
             format!("{reason}; next attempt in {}", seconds(*delay)),
@@ -340,4 +344,180 @@ pub fn checked(checked: &Checked) -> Vec<String> {
         "a provider of this version takes it, as far as the manifest alone decides",
     ));
     lines
+}
+
+/// Time, replica and container, then the line.
+pub fn log_lines(lines: &LogLines) -> Vec<String> {
+    let from = format!("{}/{}", printable(&lines.replica), printable(&lines.container_name));
+    lines
+        .lines
+        .iter()
+        .map(|line| {
+            let at = if line.at == 0 {
+                "-".to_owned()
+            } else {
+                time::nanoseconds(line.at)
+            };
+            let cut = if line.cut { " [cut here]" } else { "" };
+            format!(
+                "{at} {from} {}{cut}",
+                printable_line(&String::from_utf8_lossy(&line.text))
+            )
+        })
+        .collect()
+}
+
+/// One pod of a list.
+pub fn listed(pod: &PodEntry) -> String {
+    line(
+        phase_name(pod.phase()),
+        format!(
+            "0x{} life {}, {} of {} ready, {} since {}",
+            data_encoding::HEXLOWER.encode(&pod.pod_id),
+            pod.life,
+            pod.replicas_ready,
+            pod.replicas,
+            printable(&pod.code),
+            time::seconds(pod.since)
+        ),
+    )
+}
+
+/// `None` for 0: not yet, or not known.
+fn moment(unix: u64) -> Option<String> {
+    (unix > 0).then(|| time::seconds(unix))
+}
+
+/// All that a description says.
+pub fn description(told: &PodDescription) -> Vec<String> {
+    let mut lines = vec![line(
+        "pod",
+        format!("0x{}", data_encoding::HEXLOWER.encode(&told.pod_id)),
+    )];
+    if let Some(wire) = &told.status {
+        let status = Status::from(wire.clone());
+        lines.push(line(
+            "name",
+            format!(
+                "{}, life {}, generation {}",
+                status.name, status.life, status.generation
+            ),
+        ));
+        lines.push(self::status(&status));
+        lines.push(line(
+            "replicas",
+            format!("{} of {} ready", status.replicas_ready, status.replicas),
+        ));
+        lines.extend(addresses(&status));
+    }
+    let times = [
+        ("asked for", told.started_at),
+        ("ready first", told.ready_since),
+        ("as it is now since", told.since),
+    ];
+    let times: Vec<_> = times
+        .into_iter()
+        .filter_map(|(what, unix)| Some(format!("{what} {}", moment(unix)?)))
+        .collect();
+    lines.push(line("times", times.join(", ")));
+    if let Some(terms::Payment::Free(free)) = told.terms.as_ref().and_then(|terms| terms.payment.as_ref()) {
+        let table = if free.table.is_empty() {
+            "the provider's own".to_owned()
+        } else {
+            format!("by price table {}", printable(&free.table))
+        };
+        lines.push(line("payment", format!("free, {table}")));
+    }
+    if let Some(end) = &told.end {
+        lines.push(line(
+            "end",
+            format!(
+                "ordered {} by {}: {}",
+                time::seconds(end.at),
+                printable(&end.by),
+                printable(&end.code)
+            ),
+        ));
+    }
+    lines.extend(told.conditions.iter().map(condition));
+    for one in &told.replicas {
+        lines.extend(replica(one));
+    }
+    lines.extend(told.reasons.iter().map(|reason| {
+        let often = if reason.count > 1 {
+            format!(" ({} times)", reason.count)
+        } else {
+            String::new()
+        };
+        line(
+            "before",
+            format!(
+                "{} {}: {}{often}",
+                time::seconds(reason.at),
+                printable(&reason.code),
+                printable(&reason.message)
+            ),
+        )
+    }));
+    lines
+}
+
+fn condition(condition: &Condition) -> String {
+    let Condition {
+        r#type,
+        holds,
+        code,
+        message,
+        since,
+    } = condition;
+    let holds = if *holds { "yes" } else { "no" };
+    line(
+        "condition",
+        format!(
+            "{}: {holds} since {}, {}: {}",
+            printable(r#type),
+            time::seconds(*since),
+            printable(code),
+            printable(message)
+        ),
+    )
+}
+
+fn replica(replica: &Replica) -> Vec<String> {
+    let mut text = format!(
+        "{} {}: {}",
+        printable(&replica.name),
+        printable(&replica.code),
+        printable(&replica.message)
+    );
+    if !replica.remedy.is_empty() {
+        text.push_str(&format!(" -> {}", printable(&replica.remedy)));
+    }
+    let mut lines = vec![line("replica", text)];
+    lines.extend(replica.containers.iter().map(container));
+    lines
+}
+
+fn container(container: &ContainerState) -> String {
+    let state = match container.state() {
+        State::Unspecified => "in a state that this client does not know",
+        State::Waiting => "waiting",
+        State::Running => "running",
+        State::Exited => "exited",
+    };
+    let mut text = format!("{}: {state}", printable(&container.name));
+    if let Some(since) = moment(container.since) {
+        text.push_str(&format!(" since {since}"));
+    }
+    text.push_str(&format!(", started again {} times", container.restarts));
+    if let Some(exit) = &container.last_exit {
+        text.push_str(&format!(", last exit status {}", exit.exit_code));
+        if let Some(at) = moment(exit.at) {
+            text.push_str(&format!(" at {at}"));
+        }
+        if exit.out_of_memory {
+            text.push_str(", out of memory");
+        }
+    }
+    line("container", text)
 }

@@ -4,7 +4,10 @@
 use apocryph_proto::{
     descriptors,
     manifest::{Protocol, VolumeKind},
-    v0::provisioning_capacity::CapacityResponse,
+    v0::{
+        provision_pod::{ContainerState, LogLines, PodDescription, PodEntry, container_state::State, terms},
+        provisioning_capacity::CapacityResponse,
+    },
 };
 use prost::Message;
 use serde_json::{Value, json};
@@ -16,6 +19,7 @@ use crate::{
     key::address_text,
     manifest::{Checked, ManifestError},
     reply::{Address, Status, phase_name},
+    time,
 };
 
 pub fn event(event: &Event) -> Value {
@@ -25,6 +29,8 @@ pub fn event(event: &Event) -> Value {
         Event::Attested(attested) => attestation(None, attested),
         Event::Sent { operation } => json!({"event": "sent", "operation": operation}),
         Event::Status(status) => self::status(status),
+        // One object per line: see log_lines.
+        Event::Lines(lines) => json!({"event": "lines", "count": lines.lines.len()}),
         Event::Retrying { reason, code, delay } => json!({
             "event": "retrying",
             "reason": reason,
@@ -111,6 +117,104 @@ fn message(name: &str, message: &impl Message) -> Value {
         .and_then(|descriptor| descriptors::decode(descriptor, &message.encode_to_vec()).ok())
         .and_then(|dynamic| serde_json::to_value(dynamic).ok())
         .unwrap_or(Value::Null)
+}
+
+/// One object per line. Bytes that are no UTF-8 are replaced.
+pub fn log_lines(lines: &LogLines) -> Vec<String> {
+    lines
+        .lines
+        .iter()
+        .map(|line| {
+            json!({
+                "event": "line",
+                "replica": lines.replica,
+                "container": lines.container_name,
+                "at": (line.at > 0).then(|| time::nanoseconds(line.at)),
+                "text": String::from_utf8_lossy(&line.text),
+                "cut": line.cut,
+            })
+            .to_string()
+        })
+        .collect()
+}
+
+fn pod_id(bytes: &[u8]) -> String {
+    format!("0x{}", data_encoding::HEXLOWER.encode(bytes))
+}
+
+pub fn listed(pod: &PodEntry) -> Value {
+    json!({
+        "event": "listed",
+        "podId": pod_id(&pod.pod_id),
+        "name": pod.name,
+        "phase": phase_name(pod.phase()),
+        "code": pod.code,
+        "since": pod.since,
+        "life": pod.life,
+        "replicasReady": pod.replicas_ready,
+        "replicas": pod.replicas,
+    })
+}
+
+/// Times are Unix seconds; null: not yet, or not known.
+pub fn description(told: &PodDescription) -> Value {
+    let time = |unix: u64| (unix > 0).then_some(unix);
+    let status = told.status.clone().map(|status| {
+        let mut status = self::status(&status.into());
+        if let Some(fields) = status.as_object_mut() {
+            fields.remove("event");
+        }
+        status
+    });
+    let terms = told
+        .terms
+        .as_ref()
+        .and_then(|terms| terms.payment.as_ref())
+        .map(|payment| match payment {
+            terms::Payment::Free(free) => json!({"free": {"table": free.table}}),
+        });
+    let container = |container: &ContainerState| {
+        let state = match container.state() {
+            State::Unspecified => "unknown",
+            State::Waiting => "waiting",
+            State::Running => "running",
+            State::Exited => "exited",
+        };
+        json!({
+            "name": container.name,
+            "state": state,
+            "since": time(container.since),
+            "restarts": container.restarts,
+            "lastExit": container.last_exit.as_ref().map(|exit| json!({
+                "exitCode": exit.exit_code, "at": time(exit.at), "outOfMemory": exit.out_of_memory,
+            })),
+        })
+    };
+    json!({
+        "event": "description",
+        "podId": pod_id(&told.pod_id),
+        "status": status,
+        "since": time(told.since),
+        "startedAt": time(told.started_at),
+        "readySince": time(told.ready_since),
+        "terms": terms,
+        "end": told.end.as_ref().map(|end| json!({"code": end.code, "at": end.at, "by": end.by})),
+        "conditions": told.conditions.iter().map(|c| json!({
+            "type": c.r#type, "holds": c.holds, "code": c.code, "message": c.message, "since": c.since,
+        })).collect::<Vec<_>>(),
+        "replicas": told.replicas.iter().map(|replica| json!({
+            "name": replica.name,
+            "ready": replica.ready,
+            "code": replica.code,
+            "message": replica.message,
+            "remedy": replica.remedy,
+            "startedAt": time(replica.started_at),
+            "containers": replica.containers.iter().map(container).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+        "reasons": told.reasons.iter().map(|reason| json!({
+            "code": reason.code, "message": reason.message, "at": reason.at, "count": reason.count,
+        })).collect::<Vec<_>>(),
+    })
 }
 
 /// Names of environment variables, never their values.

@@ -6,6 +6,7 @@ mod explain;
 mod human;
 mod json;
 mod live;
+mod looks;
 mod output;
 mod pods;
 mod providers;

@@ -49,6 +49,10 @@ impl Output {
         }
     }
 
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
     /// From here on something is waited for.
     pub fn start_live(&mut self) {
         if self.terminal && self.live.is_none() {
@@ -86,8 +90,11 @@ impl Output {
             live.say(&waiting_for(event));
         }
         match (self.format, event) {
+            (Format::Json, Event::Lines(lines)) => self.lines(&machine::log_lines(lines)),
             (Format::Json, event) => self.lines(&[machine::event(event).to_string()]),
             (Format::Human, Event::Status(status)) => self.human_status(status),
+            // Much of it, and nothing but it, so that it can be piped on.
+            (Format::Human, Event::Lines(lines)) => self.lines(&human::log_lines(lines)),
             (Format::Human, Event::Attested(attested)) => {
                 if self.last_attested.as_ref() != Some(attested) {
                     self.lines(&human::event(event));
@@ -175,6 +182,7 @@ fn waiting_for(event: &Event) -> String {
         Event::Connected { .. } => "asking for evidence".into(),
         Event::Attested(_) => "sending".into(),
         Event::Sent { .. } => "waiting for the provider".into(),
+        Event::Lines(_) => "waiting for lines".into(),
         Event::Status(status) => format!("{}: {}", phase_name(status.phase), status.message),
         Event::Retrying { .. } => "waiting to try again".into(),
     }

@@ -205,15 +205,15 @@ fn ended(pod: PodId, end: &Ended, exit: Exit, output: &mut Output) {
     );
 }
 
-/// A pod to watch or delete, and what is remembered of it.
-struct Target {
-    pod: PodId,
-    provider: Provider,
-    chain_id: u64,
+/// A pod that was deployed, and what is remembered of it.
+pub struct Target {
+    pub pod: PodId,
+    pub provider: Provider,
+    pub chain_id: u64,
     remembered: Option<Deployment>,
 }
 
-fn target(global: &Global, pod: Option<&str>, key: &PublisherKey, store: &Store) -> Result<Target, Error> {
+pub fn target(global: &Global, pod: Option<&str>, key: &PublisherKey, store: &Store) -> Result<Target, Error> {
     let remembered = match pod {
         Some(text) => {
             let id = store.find(text)?;

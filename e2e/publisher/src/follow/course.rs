@@ -55,14 +55,25 @@ impl Course {
     /// Takes note of a status. What a provider can make up without end (words, numbers, times) is no progress: phases are few,
     /// and a stream that lasts takes its time.
     pub fn status(&mut self, status: &Status) {
-        let lasting = self.sent.is_some_and(|sent| sent.elapsed() >= STREAM_LIFE_MIN);
-        if lasting || status.phase > self.furthest {
-            self.progress = Instant::now();
-            self.failures = 0;
+        if status.phase > self.furthest {
+            self.begin_anew();
         }
+        self.told();
         self.furthest = self.furthest.max(status.phase);
-        self.problem = None;
         self.last = Some(Box::new(status.clone()));
+    }
+
+    /// Takes note of any other message: it proves nothing but that the stream lasts.
+    pub fn told(&mut self) {
+        if self.sent.is_some_and(|sent| sent.elapsed() >= STREAM_LIFE_MIN) {
+            self.begin_anew();
+        }
+        self.problem = None;
+    }
+
+    fn begin_anew(&mut self) {
+        self.progress = Instant::now();
+        self.failures = 0;
     }
 
     /// How long to wait before the next attempt; `None`: there is no use in one.

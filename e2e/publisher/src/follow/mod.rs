@@ -8,6 +8,7 @@ mod course;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use apocryph_proto::v0::provision_pod::LogLines;
 use libp2p::Multiaddr;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -103,6 +104,8 @@ pub enum Event {
         operation: &'static str,
     },
     Status(Status),
+    /// Of a log; none of them was told before.
+    Lines(LogLines),
     Retrying {
         reason: String,
         code: Option<Outcome>,
@@ -151,6 +154,16 @@ pub(crate) trait Goal: Send {
 
     /// `Some`: reached. `Err` ends it, without another attempt.
     fn status(&mut self, status: &Status) -> Result<Option<Self::Done>, Error>;
+
+    /// A final status with which [`Goal::status`] did not reach the goal.
+    fn closed(&mut self, _status: &Status) -> Option<Self::Done> {
+        None
+    }
+
+    /// A message that is no status. `Some`: reached.
+    fn told(&mut self, _body: &Body, _last: bool, _on: Listener<'_>) -> Result<Option<Self::Done>, Error> {
+        Err(SessionError::BadReply("not an answer to what was asked".into()).into())
+    }
 
     /// The final "no"; an `Err` with the refusal may be tried again, by its code.
     fn refused(&mut self, refusal: Refusal) -> Result<Self::Done, Error> {
@@ -260,13 +273,22 @@ async fn attempt<G: Goal>(
                 index,
                 reply: &reply,
             })?;
-            let status = match &reply.body {
+            let (done, last_word) = match &reply.body {
                 Body::Refusal(refusal) => return goal.refused(refusal.clone()),
-                Body::Status(status) => status,
+                Body::Status(status) => {
+                    course.status(status);
+                    on(Event::Status(status.clone()));
+                    let done = match goal.status(status)? {
+                        None if reply.last => goal.closed(status),
+                        done => done,
+                    };
+                    (done, status.code.text.as_str())
+                }
+                body => {
+                    course.told();
+                    (goal.told(body, reply.last, on)?, "not all of it")
+                }
             };
-            course.status(status);
-            on(Event::Status(status.clone()));
-            let done = goal.status(status)?;
             decide(Point::Handled {
                 operation,
                 index,
@@ -276,7 +298,7 @@ async fn attempt<G: Goal>(
                 return Ok(done);
             }
             if reply.last {
-                let why = format!("the provider's last word was {}", status.code.text);
+                let why = format!("the provider's last word was {last_word}");
                 return Err(SessionError::StreamLost(why).into());
             }
         }

@@ -5,6 +5,7 @@
 mod shared {
     mod dns;
     mod first_pod;
+    mod looks;
     mod own_pods;
     mod policies;
     mod prices;
@@ -21,6 +22,7 @@ mod alone {
     mod d_leader;
     mod e_host_port;
     mod e_secrets;
+    mod f_flood;
     mod f_room;
     mod g_strict;
     mod h_no_values;

@@ -132,8 +132,15 @@ fn generation(generation: i64) -> u64 {
 
 /// One message of a status stream; the end of the life is final.
 pub fn status(status: &PodStatus, at: u64) -> wire::PodReply {
+    wire::PodReply {
+        r#final: status.phase == Phase::Ended,
+        message: Some(wire::pod_reply::Message::Status(status_message(status, at))),
+    }
+}
+
+pub(super) fn phase(phase: Phase) -> wire::pod_status::Phase {
     use wire::pod_status::Phase as Wire;
-    let phase = match status.phase {
+    match phase {
         Phase::Accepted => Wire::Accepted,
         Phase::Scheduled => Wire::Scheduled,
         Phase::Pulling => Wire::Pulling,
@@ -142,9 +149,12 @@ pub fn status(status: &PodStatus, at: u64) -> wire::PodReply {
         Phase::Degraded => Wire::Degraded,
         Phase::Ending => Wire::Ending,
         Phase::Ended => Wire::Ended,
-    };
-    let message = wire::PodStatus {
-        phase: phase.into(),
+    }
+}
+
+pub(super) fn status_message(status: &PodStatus, at: u64) -> wire::PodStatus {
+    wire::PodStatus {
+        phase: phase(status.phase).into(),
         code: status.code.as_str().to_owned(),
         message: status.message.clone(),
         remedy: status.remedy.clone(),
@@ -164,10 +174,6 @@ pub fn status(status: &PodStatus, at: u64) -> wire::PodReply {
         replicas: status.replicas,
         admitted: None,
         at,
-    };
-    wire::PodReply {
-        r#final: status.phase == Phase::Ended,
-        message: Some(wire::pod_reply::Message::Status(message)),
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     },
     model::{
         key::{PodId, PodKey, Publisher},
+        logs::LogsWanted,
         manifest::{Defaults, Demand, Manifest, Resources},
         pod::Offer,
         refusal::Refusal,
@@ -192,9 +193,12 @@ pub fn provision(
 }
 
 /// A manage-pod request that is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Manage {
     Watch,
+    List,
+    Describe,
+    Logs(LogsWanted),
     /// `None`: whichever life is running.
     Delete {
         life: Option<u64>,
@@ -202,19 +206,26 @@ pub enum Manage {
 }
 
 impl Manage {
-    pub fn operation(self) -> Operation {
+    pub fn operation(&self) -> Operation {
         match self {
             Manage::Watch => Operation::Watch,
+            Manage::List => Operation::List,
+            Manage::Describe => Operation::Describe,
+            Manage::Logs(_) => Operation::Logs,
             Manage::Delete { .. } => Operation::Delete,
         }
     }
 }
 
-pub fn manage(bytes: &[u8]) -> Result<Manage, Refusal> {
+/// `now`: Unix seconds.
+pub fn manage(bytes: &[u8], now: u64) -> Result<Manage, Refusal> {
     use manage_wire::manage_pod_request::Operation::{Delete, Describe, List, Logs, Update, Watch};
     let message: manage_wire::ManagePodRequest = request(bytes)?;
     match message.operation {
         Some(Watch(_)) => Ok(Manage::Watch),
+        Some(List(_)) => Ok(Manage::List),
+        Some(Describe(_)) => Ok(Manage::Describe),
+        Some(Logs(wanted)) => logs(wanted, now).map(Manage::Logs),
         Some(Delete(manage_wire::Delete { life: 0 })) => Ok(Manage::Delete { life: None }),
         Some(Delete(manage_wire::Delete { life })) if limits::LIFE.contains(&life) => {
             Ok(Manage::Delete { life: Some(life) })
@@ -224,12 +235,45 @@ pub fn manage(bytes: &[u8]) -> Result<Manage, Refusal> {
             format!("lives are counted up to {}", limits::LIFE.end()),
         )
         .field("delete.life")),
-        Some(List(_) | Describe(_) | Update(_) | Logs(_)) => Err(Refusal::new(
+        Some(Update(_)) => Err(Refusal::new(
             Code::Unimplemented,
             "this operation is not served by this version",
         )),
-        None => Err(Refusal::new(Code::InvalidRequest, "no operation is given").remedy("set watch or delete")),
+        None => Err(Refusal::new(Code::InvalidRequest, "no operation is given")
+            .remedy("set watch, list, describe, logs or delete")),
     }
+}
+
+fn logs(message: manage_wire::Logs, now: u64) -> Result<LogsWanted, Refusal> {
+    let manage_wire::Logs {
+        container_name,
+        follow,
+        tail_lines,
+        since,
+        previous,
+    } = message;
+    if follow && previous {
+        return Err(
+            Refusal::new(Code::InvalidRequest, "a run that is over writes nothing more")
+                .field("logs.previous")
+                .remedy("leave out follow, or previous"),
+        );
+    }
+    if since > now.saturating_add(limits::CLOCK_SKEW) {
+        return Err(Refusal::new(
+            Code::InvalidRequest,
+            format!("it lies {} s ahead of this provider's clock ({now})", since - now),
+        )
+        .field("logs.since")
+        .remedy("give Unix seconds in the past"));
+    }
+    Ok(LogsWanted {
+        container: (!container_name.is_empty()).then_some(container_name),
+        follow,
+        tail: (tail_lines > 0).then_some(tail_lines),
+        since: (since > 0).then_some(since),
+        previous,
+    })
 }
 
 /// What one pod would be given that asks for these resources; the provider's defaults where none is named.

@@ -59,7 +59,7 @@ pub async fn fits(actor: &Actor, manifest: &str) -> Result<bool> {
     match provision(actor, manifest).await?.1 {
         Answer::Status(_) => Ok(true),
         Answer::Refusal(refusal) if refusal.code.is(Code::InsufficientCapacity) => Ok(false),
-        Answer::Refusal(refusal) => bail!("{refusal:?}"),
+        other => bail!("{other:?}"),
     }
 }
 

@@ -34,7 +34,7 @@ async fn rush(scene: &Scene) -> Result<Vec<Refusal>> {
                         let running = stream.until_phase(Phase::Running).await?;
                         Ok((Some((actor, order.pod_id, running.name)), None))
                     }
-                    Answer::Status(other) => bail!("{other:?}"),
+                    other => bail!("{other:?}"),
                 }
             });
         }
