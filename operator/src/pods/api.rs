@@ -13,6 +13,8 @@ use crate::{client::REQUEST_DEADLINE, model::key::PodName};
 
 /// HTTP status of a server that asks to come again.
 const TOO_MANY_REQUESTS: u16 = 429;
+/// Characters of the server's words that a sentence quotes.
+const WORDS_MAX: usize = 512;
 
 #[derive(Debug, thiserror::Error)]
 #[error("{verb} {kind} {name}: {cause}")]
@@ -61,6 +63,11 @@ impl Failed {
             Cause::NoAnswer(why) => why.clone(),
             Cause::Refused(status) => status.message.clone(),
         }
+    }
+
+    /// The server's own words where it answered, clipped; `None`: it did not.
+    pub fn refusal(&self) -> Option<String> {
+        self.status().map(|status| status.message.chars().take(WORDS_MAX).collect())
     }
 
     pub fn is_not_found(&self) -> bool {
