@@ -3,7 +3,7 @@
 //! 1. [`credential`] and the manifest's rules, by the protocol: no service is asked;
 //! 2. is there an object of that name: attach, refuse, or go on ([`checks`]);
 //! 3. the door, then the payment ([`facts`]); defaults filled in;
-//! 4. capacity held;
+//! 4. new pods come no faster than [`pace`] lets them; capacity held;
 //! 5. and 6. the gateway's writes, which run to their end whatever becomes of the stream.
 //!
 //! Attaching asks neither door nor payment nor capacity: a chain that is down keeps nobody from a running pod.
@@ -12,8 +12,9 @@ pub mod admitted;
 pub mod checks;
 pub mod credential;
 pub mod facts;
+pub mod pace;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use apocryph_proto::outcome::Code;
 use tokio::sync::Semaphore;
@@ -26,6 +27,7 @@ pub use admitted::Admitted;
 use self::{
     admitted::AdmittedRequest,
     checks::{Step, TagKey, Wanted},
+    pace::Pace,
 };
 use crate::model::{
     key::PodKey,
@@ -96,6 +98,7 @@ pub struct Admission {
     services: Services,
     tag_key: TagKey,
     defaults: Defaults,
+    pace: Pace,
     commits: Arc<Semaphore>,
     running: TaskTracker,
 }
@@ -106,6 +109,7 @@ impl Admission {
             services,
             tag_key,
             defaults,
+            pace: Pace::new(),
             commits: Arc::new(Semaphore::new(COMMITS_MAX)),
             running: TaskTracker::new(),
         }
@@ -145,10 +149,14 @@ impl Admission {
             };
             // Again: it may have been closed while the payment was asked.
             self.services.door.accepting()?;
+            self.pace.ask(&request.key.publisher, Instant::now())?;
             let hold = match capacity.hold(&name, &demand).await? {
                 Held::Hold(hold) => hold,
                 Held::LookAgain => continue,
             };
+            // Only now: what does not fit, or waits for another request, costs no token, or a stranger could use up
+            // everybody's without ever having a pod.
+            self.pace.take(request.key.publisher, Instant::now())?;
             let admitted = Admitted {
                 request: AdmittedRequest {
                     key: request.key,

@@ -67,7 +67,8 @@ impl Taken {
 pub enum Standing {
     /// All that its spec says.
     Promised,
-    /// Its end is ordered: what still runs of it, and its volumes.
+    /// Its end is ordered and its namespace not seen gone: all of it against `capacity.max`, or pods that are ended at once
+    /// would cost nothing. Of the nodes, what still runs.
     Ending,
     /// Nothing: ended in this life, or an admin's own pod that is not admitted.
     Nothing,
@@ -146,7 +147,7 @@ pub fn usage(seen: &Seen, settings: &Settings) -> Usage {
         })
         .collect();
 
-    let mut tenants: HashMap<PodName, Bound> = HashMap::new();
+    let mut bound: HashMap<PodName, u32> = HashMap::new();
     for pod in seen.pods.iter().filter(|pod| is_on_a_node(pod)) {
         let requests = requests(pod);
         let node = pod
@@ -163,9 +164,7 @@ pub fn usage(seen: &Seen, settings: &Settings) -> Usage {
             });
         }
         if let Some(name) = pod.metadata.namespace.as_deref().and_then(PodName::from_namespace) {
-            let bound = tenants.entry(name).or_default();
-            bound.resources = add(bound.resources, requests);
-            bound.pods += u32::from(replaces_itself);
+            *bound.entry(name).or_default() += u32::from(replaces_itself);
         }
     }
 
@@ -188,33 +187,23 @@ pub fn usage(seen: &Seen, settings: &Settings) -> Usage {
         lives.insert(name.clone(), (pod.spec.life, standing));
         // Its numbers do not add up: it cannot have been admitted, and what runs of it is counted on the nodes.
         let Some(demand) = demand(pod) else { continue };
-        let bound = tenants.get(&name).copied().unwrap_or_default();
         if standing == Standing::Nothing {
             continue;
         }
         let storage = demand.storage.max(claimed.remove(&name).unwrap_or(0));
-        if standing == Standing::Promised {
-            let replicas = demand.replicas.saturating_sub(bound.pods);
-            if replicas > 0 {
-                lacking.push(Lack {
-                    replicas,
-                    per_replica: demand.per_replica,
-                });
-            }
-            taken.add(times(demand.per_replica, demand.replicas), 1, storage);
-        } else {
-            taken.add(
-                bound.resources,
-                u64::from(bound.resources != Resources::default()),
-                storage,
-            );
+        let replicas = demand.replicas.saturating_sub(bound.get(&name).copied().unwrap_or(0));
+        if standing == Standing::Promised && replicas > 0 {
+            lacking.push(Lack {
+                replicas,
+                per_replica: demand.per_replica,
+            });
         }
+        taken.add(times(demand.per_replica, demand.replicas), 1, storage);
     }
     // Volumes whose ApocryphPod is gone or ended still fill the disk.
     for size in claimed.into_values() {
         taken.storage = taken.storage.saturating_add(size);
     }
-    let bound = tenants.into_iter().map(|(name, bound)| (name, bound.pods)).collect();
     Usage {
         nodes,
         lacking,
@@ -223,13 +212,6 @@ pub fn usage(seen: &Seen, settings: &Settings) -> Usage {
         lives,
         user_namespaces,
     }
-}
-
-/// Pods of a tenant that have a node.
-#[derive(Clone, Copy, Default)]
-struct Bound {
-    resources: Resources,
-    pods: u32,
 }
 
 /// May the node take tenants?

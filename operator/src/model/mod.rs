@@ -3,6 +3,7 @@
 pub mod key;
 pub mod manifest;
 pub mod pod;
+pub mod rates;
 pub mod refusal;
 pub mod services;
 pub mod status;

@@ -33,10 +33,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{
     limits::{Connections, Settings, Streams, lasting},
     prefix::Prefix,
-    rates::Rates,
     slots::{Slot, Slots},
 };
-use crate::{protocols::session::Slot as StreamSlot, telemetry::metrics::Metrics};
+use crate::{model::rates::Rates, protocols::session::Slot as StreamSlot, telemetry::metrics::Metrics};
 
 /// The limit that a stream or a connection is over: the label `limit` in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

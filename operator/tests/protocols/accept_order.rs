@@ -9,6 +9,7 @@ use apocryph_proto::{
 use apocryph_provider::{
     admission,
     model::{
+        key::Publisher,
         pod::{LifeState, Offer, PodRecord},
         refusal::Refusal,
         services::{HoldEnd, Verdict},
@@ -334,6 +335,39 @@ async fn writes_under_way_are_bounded_and_the_one_too_many_gives_its_hold_back()
     }
     *world.record.lock().unwrap() = Ok(None);
     assert!(provision().await.is_ok(), "there is room again");
+}
+
+#[tokio::test]
+async fn new_pods_come_no_faster_than_the_pace_and_only_those_count() {
+    use apocryph_provider::admission::{Outcome, pace::{PUBLISHER_BURST, TOTAL_BURST}};
+    let world = World::new();
+    let admission = admission(&world);
+    let of = |publisher: u8| {
+        let mut request = parsed();
+        request.key.publisher = Publisher([publisher; 20]);
+        *world.record.lock().unwrap() = Ok(None);
+        admission.provision(request)
+    };
+    let full = || HoldAnswer::Refuse(Refusal::new(Code::InsufficientCapacity, "full"));
+    world.holds.lock().unwrap().extend((0..TOTAL_BURST).map(|_| full()));
+    for _ in 0..TOTAL_BURST {
+        of(1).await.unwrap_err();
+    }
+    for publisher in [1, 2] {
+        for _ in 0..PUBLISHER_BURST {
+            of(publisher).await.unwrap();
+        }
+    }
+    let before = world.calls().len();
+    let refusal = of(1).await.unwrap_err();
+    assert_eq!((refusal.code, refusal.retry_after), (Code::Busy, Some(10)), "{refusal}");
+    let refusal = of(3).await.unwrap_err();
+    assert_eq!((refusal.code, refusal.retry_after), (Code::Busy, Some(1)), "{refusal}");
+    assert!(!world.calls()[before..].contains(&"hold"), "refused before capacity is counted");
+
+    *world.record.lock().unwrap() = Ok(Some(record(1, LifeState::Alive)));
+    let attached = admission.provision(parsed()).await;
+    assert!(matches!(attached, Ok(Outcome::Attached { .. })), "{attached:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -169,6 +169,22 @@ async fn a_hold_counts_until_the_watch_shows_its_object_and_never_twice() {
     assert_eq!(left(&tracker).await, 400);
 }
 
+#[tokio::test]
+async fn a_pod_that_is_ended_at_once_counts_until_its_namespace_is_gone() {
+    let ending = ENDED.split("status").next().unwrap();
+    let world = World::new("");
+    let tracker = world.tracker(Settings {
+        max_pods: Some(1),
+        max_cpu_millis: Some(600),
+        ..Settings::default()
+    });
+    world.set(&[NODE, &object(&name(1), 1, 600, ending)]);
+    let refusal = tracker.hold(&name(2), &demand(1)).await.err().unwrap();
+    assert_eq!(refusal.code, Code::InsufficientCapacity);
+    world.set(&[NODE, &object(&name(1), 1, 600, ENDED)]);
+    hold(&tracker, &name(2), demand(600)).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hold_for_a_new_life_outlasts_the_ended_object() {
     let world = World::new(NODE);
