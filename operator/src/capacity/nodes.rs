@@ -41,6 +41,8 @@ pub struct Usage {
     pub bound: HashMap<PodName, u32>,
     /// The ApocryphPods that are seen: life, and what it counts for.
     pub lives: HashMap<PodName, (i64, Standing)>,
+    /// How many of them have ended.
+    pub ended: u64,
     pub user_namespaces: bool,
 }
 
@@ -74,21 +76,22 @@ pub enum Standing {
     Nothing,
 }
 
+/// Does the condition hold, in this life?
+fn is_true(pod: &ApocryphPod, name: &str) -> bool {
+    pod.status.as_ref().is_some_and(|status| {
+        // The status of an older life is ignored.
+        status.life == Some(pod.spec.life) && status.conditions.iter().any(|c| c.type_ == name && c.status == "True")
+    })
+}
+
 /// See [`Standing`].
 pub fn standing(pod: &ApocryphPod) -> Standing {
-    let is_true = |name: &str| {
-        pod.status.as_ref().is_some_and(|status| {
-            // The status of an older life is ignored.
-            status.life == Some(pod.spec.life)
-                && status.conditions.iter().any(|c| c.type_ == name && c.status == "True")
-        })
-    };
     let ending = pod.spec.end.is_some() || pod.metadata.deletion_timestamp.is_some();
-    if is_true(condition::ENDED) {
+    if is_true(pod, condition::ENDED) {
         Standing::Nothing
     } else if ending {
         Standing::Ending
-    } else if pod.spec.tag.is_some() || is_true(condition::ADMITTED) {
+    } else if pod.spec.tag.is_some() || is_true(pod, condition::ADMITTED) {
         Standing::Promised
     } else {
         Standing::Nothing
@@ -179,12 +182,14 @@ pub fn usage(seen: &Seen, settings: &Settings) -> Usage {
     let mut lacking = Vec::new();
     let mut taken = Taken::default();
     let mut lives = HashMap::new();
+    let mut ended = 0u64;
     for pod in &seen.apocryph_pods {
         let Some(name) = PodName::parse(&pod.name_any()) else {
             continue;
         };
         let standing = standing(pod);
         lives.insert(name.clone(), (pod.spec.life, standing));
+        ended = ended.saturating_add(u64::from(is_true(pod, condition::ENDED)));
         // Its numbers do not add up: it cannot have been admitted, and what runs of it is counted on the nodes.
         let Some(demand) = demand(pod) else { continue };
         if standing == Standing::Nothing {
@@ -210,6 +215,7 @@ pub fn usage(seen: &Seen, settings: &Settings) -> Usage {
         taken,
         bound,
         lives,
+        ended,
         user_namespaces,
     }
 }

@@ -28,6 +28,17 @@ pub fn too_many_waiters() -> Refusal {
         .retry_after(BUSY_RETRY_AFTER)
 }
 
+/// Another's ended pod is never forgotten before its time for a new one: whoever resumes that one would start it again.
+pub fn too_many_ended(most: u32) -> Refusal {
+    Refusal::new(
+        Code::InsufficientCapacity,
+        format!("This provider remembers {most} ended pods, as many as it does, and takes no new one until some are forgotten."),
+    )
+    .remedy("Try again later, or choose another provider.")
+    .resource(Resource::Pods.as_str())
+    .retry_after(FULL_RETRY_AFTER)
+}
+
 pub fn blocked(blocked: Blocked) -> Refusal {
     let Blocked {
         resource,

@@ -169,6 +169,18 @@ impl Tracker {
         }
     }
 
+    /// Does it fit, and may there be one object more? An object of that name may begin a new life, or be admitted, at any time.
+    fn verdict(&self, now: &Now, name: Option<&PodName>, demand: &Demand) -> Result<(), Refusal> {
+        let is_new = name.is_none_or(|name| !now.usage.lives.contains_key(name));
+        if let Some(most) = self.settings.max_ended
+            && is_new
+            && now.usage.ended >= u64::from(most)
+        {
+            return Err(refusal::too_many_ended(most));
+        }
+        fit::fits(&now.nodes, &now.bounds, demand).map_err(refusal::blocked)
+    }
+
     /// The critical section: no I/O, no await.
     fn decide(&self, name: &PodName, demand: &Demand) -> Result<Decision, Refusal> {
         let mut state = lock(&self.state);
@@ -180,7 +192,7 @@ impl Tracker {
                 Taken::Undecided(_) | Taken::Decided(_) => Ok(Decision::Wait(taken)),
             };
         }
-        fit::fits(&now.nodes, &now.bounds, demand).map_err(refusal::blocked)?;
+        self.verdict(&now, Some(name), demand)?;
         let id = state
             .holds
             .enter(name, *demand, &now.usage.lives)
@@ -236,9 +248,7 @@ impl Capacity for Tracker {
         let now = self.lately();
         CapacityAnswer {
             report: self.report_of(&now),
-            fits: self
-                .check_synced()
-                .and_then(|()| fit::fits(&now.nodes, &now.bounds, demand).map_err(refusal::blocked)),
+            fits: self.check_synced().and_then(|()| self.verdict(&now, None, demand)),
         }
     }
 

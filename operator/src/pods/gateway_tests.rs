@@ -131,6 +131,7 @@ fn settings() -> Settings {
         start_deadline: Duration::from_secs(600),
         sweep_after: Duration::from_secs(600),
         ended_ttl: Duration::from_secs(600),
+        ended_per_publisher: 64,
     }
 }
 

@@ -185,6 +185,22 @@ async fn a_pod_that_is_ended_at_once_counts_until_its_namespace_is_gone() {
     hold(&tracker, &name(2), demand(600)).await;
 }
 
+#[tokio::test]
+async fn with_as_many_ended_pods_as_are_remembered_only_a_new_life_of_one_is_taken() {
+    let world = World::new("");
+    let tracker = world.tracker(Settings {
+        max_ended: Some(2),
+        ..Settings::default()
+    });
+    let (one, two) = (object(&name(1), 1, 1, ENDED), object(&name(2), 1, 1, ENDED));
+    world.set(&[NODE, &one, &object(&name(2), 1, 1, "")]);
+    hold(&tracker, &name(3), demand(1)).await;
+    world.set(&[NODE, &one, &two]);
+    let refusal = tracker.hold(&name(3), &demand(1)).await.err().unwrap();
+    assert_eq!((refusal.code, refusal.resource), (Code::InsufficientCapacity, Some("pods")));
+    hold(&tracker, &name(2), demand(1)).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hold_for_a_new_life_outlasts_the_ended_object() {
     let world = World::new(NODE);
