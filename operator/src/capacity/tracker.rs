@@ -52,6 +52,15 @@ struct State {
     counted: Option<Counted>,
 }
 
+impl State {
+    /// The newest count, if it is at most [`ANSWER_AGE_MAX`] old and nothing was held or given back since.
+    fn lately(&self) -> Option<Arc<Now>> {
+        let counted = self.counted.as_ref()?;
+        let fresh = counted.at.elapsed() < ANSWER_AGE_MAX && counted.version == self.holds.version();
+        fresh.then(|| counted.now.clone())
+    }
+}
+
 /// The newest count.
 struct Counted {
     at: Instant,
@@ -98,12 +107,7 @@ impl Tracker {
     /// At most [`ANSWER_AGE_MAX`] old.
     fn lately(&self) -> Arc<Now> {
         let mut state = lock(&self.state);
-        let fresh =
-            |counted: &&Counted| counted.at.elapsed() < ANSWER_AGE_MAX && counted.version == state.holds.version();
-        match state.counted.as_ref().filter(fresh) {
-            Some(counted) => counted.now.clone(),
-            None => self.now(&mut state),
-        }
+        state.lately().unwrap_or_else(|| self.now(&mut state))
     }
 
     /// As the caches are now.
@@ -184,6 +188,13 @@ impl Tracker {
     /// The critical section: no I/O, no await.
     fn decide(&self, name: &PodName, demand: &Demand) -> Result<Decision, Refusal> {
         let mut state = lock(&self.state);
+        // What does not fit costs no count of its own, however many strangers ask for it. Who asks again for what is already
+        // held is never refused for the room that it holds.
+        if state.holds.taken(name).is_none()
+            && let Some(lately) = state.lately()
+        {
+            self.verdict(&lately, Some(name), demand)?;
+        }
         // Settles the holds as well: one whose object is seen no longer stands in the way.
         let now = self.now(&mut state);
         if let Some(taken) = state.holds.taken(name) {

@@ -396,11 +396,19 @@ async fn a_burst_of_questions_counts_the_cluster_once() {
         assert_eq!((answer.fits, answer.report.free.cpu_millis), (Ok(()), 1000));
         tracker.report();
     }
-    assert_eq!(counts.load(Ordering::SeqCst), 1);
+    for n in 0..1000 {
+        assert!(tracker.hold(&name(n), &demand(1001)).await.is_err());
+    }
+    assert_eq!(counts.load(Ordering::SeqCst), 1, "what does not fit is refused from the same count");
     // What is promised counts at once, given back as well.
     let held = hold(&tracker, &name(1), demand(600)).await;
     let answer = tracker.answer(&demand(600));
     assert_eq!((answer.fits.is_ok(), answer.report.free.cpu_millis), (false, 400));
+    let again = demand(600);
+    let mut again = tracker.hold(&name(1), &again);
+    // It does not fit beside itself, and is not refused for that.
+    assert!(futures::poll!(&mut again).is_pending());
+    drop(again);
     drop(held);
     assert_eq!(tracker.answer(&demand(600)).fits, Ok(()));
     tokio::time::advance(ANSWER_AGE_MAX).await;
