@@ -104,6 +104,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnPod {
     pub name: String,
+    pub uid: String,
     pub namespace: String,
     pub node: String,
 }
@@ -180,6 +181,7 @@ impl Args {
         } = file;
         let pod = OwnPod {
             name: self.pod_name.clone(),
+            uid: self.pod_uid.clone(),
             namespace: self.pod_namespace.clone(),
             node: self.node_name.clone(),
         };
