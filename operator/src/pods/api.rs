@@ -70,6 +70,13 @@ impl Failed {
         self.status().map(|status| status.message.chars().take(WORDS_MAX).collect())
     }
 
+    /// The field at fault, where the server names one: a path in the object that was written.
+    pub fn field(&self) -> Option<String> {
+        let causes = &self.status()?.details.as_ref()?.causes;
+        let named = causes.iter().map(|cause| &cause.field).find(|field| !field.is_empty());
+        named.cloned()
+    }
+
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(404)
     }

@@ -21,7 +21,7 @@ use crate::{
     model::{
         key::PodName,
         pod::{EndedBy, PodRecord},
-        refusal::Refusal,
+        refusal::{Refusal, not_found},
         services::{Pods, Submitted},
         status::PodStatus,
     },
@@ -244,18 +244,19 @@ pub(super) fn unavailable() -> Refusal {
         .retry_after(RETRY_AFTER)
 }
 
-fn not_found() -> Refusal {
-    Refusal::new(Code::NotFound, "There is no such pod of this publisher.")
-}
-
 /// A definite no, in the server's words.
 pub(super) fn rejected(failed: &Failed) -> Refusal {
     tracing::warn!(error = %failed, "the API server refuses");
     if failed.is_invalid() {
-        Refusal::new(
+        let refusal = Refusal::new(
             Code::InvalidManifest,
             format!("The cluster refuses the pod: {}", failed.message()),
         )
+        .remedy("Correct what the message names; if the manifest has nothing of the kind, tell the provider.");
+        match failed.field() {
+            Some(field) => refusal.field(field),
+            None => refusal,
+        }
     } else if failed.is_forbidden() {
         Refusal::new(
             Code::PodRefused,

@@ -342,6 +342,21 @@ async fn a_definite_no_is_told_in_the_servers_words_and_frees_the_capacity() {
     }
 }
 
+#[test]
+fn a_no_names_the_field_that_the_server_names() {
+    let status = json!({"status": "Failure", "code": 422, "reason": "Invalid", "message": "invalid", "details": {"causes": [
+        {"reason": "FieldValueInvalid", "message": "no"},
+        {"reason": "FieldValueTooLong", "message": "too long", "field": "spec.containers[0].image"}]}});
+    let refusal = rejected(&Failed {
+        verb: "create",
+        kind: "ApocryphPod",
+        name: key().name().to_string(),
+        cause: crate::pods::api::Cause::Refused(serde_json::from_value(status).unwrap()),
+    });
+    assert_eq!(refusal.field.as_deref(), Some("spec.containers[0].image"));
+    assert!(refusal.remedy.contains("tell the provider"));
+}
+
 /// Every request of the next minutes goes unanswered.
 fn silence(bench: &Bench) {
     for _ in 0..40 {

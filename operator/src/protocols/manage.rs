@@ -14,7 +14,7 @@ use crate::{
     admission::credential::{self, Addressed, Expected},
     model::{
         key::{PodKey, PodName},
-        refusal::Refusal,
+        refusal::{Refusal, not_found},
         services::Pods,
     },
 };
@@ -54,7 +54,7 @@ impl ManagePod {
     async fn order_end(&self, name: &PodName, life: Option<u64>) -> Result<Lives, Refusal> {
         let life = match life {
             Some(life) => life,
-            None => self.pods.find(name).await?.ok_or_else(status::gone)?.life,
+            None => self.pods.find(name).await?.ok_or_else(not_found)?.life,
         };
         self.pods.end(name, life).await?;
         Ok(Lives::One(life))
@@ -63,7 +63,7 @@ impl ManagePod {
     async fn begin(&self, name: &PodName, manage: Manage) -> Result<Lives, Refusal> {
         match manage {
             // A fresh read: the cache knows no difference between "not there" and "not there yet".
-            Manage::Watch => self.pods.find(name).await?.map(|_| Lives::Any).ok_or_else(status::gone),
+            Manage::Watch => self.pods.find(name).await?.map(|_| Lives::Any).ok_or_else(not_found),
             Manage::Delete { life } => self.order_end(name, life).await,
         }
     }
