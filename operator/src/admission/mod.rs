@@ -33,7 +33,7 @@ use crate::model::{
     key::PodKey,
     manifest::{Complete, Defaults, Manifest},
     pod::{Offer, PodRecord, Terms},
-    refusal::Refusal,
+    refusal::{BUSY_RETRY_AFTER, Refusal},
     services::{Capacity, Door, Held, Payments, Pods, Submitted},
 };
 
@@ -42,8 +42,6 @@ use crate::model::{
 pub const ROUNDS_MAX: u32 = 4;
 /// Writes under way at once. Each ends in bounded time; beyond this the API server is the bottleneck.
 pub const COMMITS_MAX: usize = 64;
-/// Seconds after which it may be less busy.
-pub const BUSY_RETRY: u32 = 2;
 
 /// A provision whose envelope held and whose manifest is valid.
 #[derive(Clone)]
@@ -174,23 +172,19 @@ impl Admission {
                 Submitted::Raced => continue,
             }
         }
-        Err(Refusal::new(
-            Code::Busy,
-            "other requests for this pod were decided in between, again and again",
+        Err(
+            Refusal::busy("other requests for this pod were decided in between, again and again")
+                .remedy("send the same request again"),
         )
-        .remedy("send the same request again")
-        .retry_after(BUSY_RETRY))
     }
 
     /// The writes in a task of their own: a stream that dies in between never leaves half of them.
     async fn commit(&self, admitted: Admitted) -> Result<Submitted, Refusal> {
         let Ok(permit) = self.commits.clone().try_acquire_owned() else {
-            return Err(Refusal::new(
-                Code::Busy,
-                format!("{COMMITS_MAX} pods are being written at the moment"),
-            )
-            .remedy("send the same request again")
-            .retry_after(BUSY_RETRY));
+            return Err(
+                Refusal::busy(format!("{COMMITS_MAX} pods are being written at the moment"))
+                    .remedy("send the same request again"),
+            );
         };
         let pods = self.services.pods.clone();
         let writes = async move {
@@ -207,7 +201,7 @@ impl Admission {
                     "whether the pod was written could not be found out",
                 )
                 .remedy("send the same request again")
-                .retry_after(BUSY_RETRY))
+                .retry_after(BUSY_RETRY_AFTER))
             })
     }
 

@@ -41,7 +41,6 @@ pub const ANSWER_AGE_MAX: Duration = Duration::from_millis(100);
 pub struct Tracker {
     settings: Settings,
     seen: Box<dyn Fn() -> Seen + Send + Sync>,
-    synced: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Locked for as long as a decision takes, never across an await.
     state: Arc<Mutex<State>>,
 }
@@ -78,8 +77,8 @@ struct Now {
 }
 
 impl Tracker {
-    /// `synced`: Nodes, Pods and ApocryphPods have been listed. Nothing is admitted before.
-    pub fn new(settings: Settings, watches: Watches, synced: Arc<dyn Fn() -> bool + Send + Sync>) -> Arc<Tracker> {
+    /// `watches`: all have been listed once ([`Watches::synced`]), or nodes would look emptier than they are.
+    pub fn new(settings: Settings, watches: Watches) -> Arc<Tracker> {
         let seen = move || Seen {
             // In this order: an ApocryphPod that is seen has its Pods seen as late as possible after it, so that room which
             // a Pod has taken is at worst counted twice for a moment, never not at all.
@@ -88,18 +87,13 @@ impl Tracker {
             nodes: watches.nodes.state(),
             claims: watches.claims.state(),
         };
-        Tracker::of(settings, Box::new(seen), synced)
+        Tracker::of(settings, Box::new(seen))
     }
 
-    fn of(
-        settings: Settings,
-        seen: Box<dyn Fn() -> Seen + Send + Sync>,
-        synced: Arc<dyn Fn() -> bool + Send + Sync>,
-    ) -> Arc<Tracker> {
+    fn of(settings: Settings, seen: Box<dyn Fn() -> Seen + Send + Sync>) -> Arc<Tracker> {
         Arc::new(Tracker {
             settings,
             seen,
-            synced,
             state: Arc::default(),
         })
     }
@@ -163,14 +157,6 @@ impl Tracker {
             shared_storage: settings.shared_storage,
         };
         Now { nodes, bounds, usage }
-    }
-
-    fn check_synced(&self) -> Result<(), Refusal> {
-        if (self.synced)() {
-            Ok(())
-        } else {
-            Err(refusal::not_synced())
-        }
     }
 
     /// Does it fit, and may there be one object more? An object of that name may begin a new life, or be admitted, at any time.
@@ -259,13 +245,12 @@ impl Capacity for Tracker {
         let now = self.lately();
         CapacityAnswer {
             report: self.report_of(&now),
-            fits: self.check_synced().and_then(|()| self.verdict(&now, None, demand)),
+            fits: self.verdict(&now, None, demand),
         }
     }
 
     fn hold<'a>(&'a self, name: &'a PodName, demand: &'a Demand) -> BoxFuture<'a, Result<Held, Refusal>> {
         Box::pin(async move {
-            self.check_synced()?;
             match self.decide(name, demand)? {
                 Decision::Hold(hold) => return Ok(Held::Hold(hold)),
                 // An error says that the hold is over as well.

@@ -4,6 +4,9 @@ use std::time::SystemTime;
 
 use apocryph_proto::outcome::Code;
 
+/// Seconds after which whoever is refused as `busy` may ask again, where nothing better is known.
+pub const BUSY_RETRY_AFTER: u32 = 2;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub code: Code,
@@ -42,6 +45,11 @@ impl Refusal {
             retry_after: None,
             ended: None,
         }
+    }
+
+    /// Too many at once, of whatever `message` says.
+    pub fn busy(message: impl Into<String>) -> Refusal {
+        Refusal::new(Code::Busy, message).retry_after(BUSY_RETRY_AFTER)
     }
 
     pub fn remedy(mut self, remedy: impl Into<String>) -> Refusal {

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use libp2p::Multiaddr;
 
-/// Told to peers over a limit, in seconds.
-pub const BUSY_RETRY_AFTER: u32 = 5;
 /// Protocol version that identify tells.
 pub const IDENTIFY_PROTOCOL: &str = "/apocryph/0.0.1";
 /// Agent version that identify tells.

@@ -1,6 +1,6 @@
 //! One request to the API server: at most four seconds, its failure named by verb, kind and object.
 
-use std::{fmt, future::Future};
+use std::{fmt, future::Future, time::Duration};
 
 use apocryph_crd::ApocryphPod;
 use kube::{
@@ -11,6 +11,9 @@ use kube::{
 use super::FIELD_MANAGER;
 use crate::{client::REQUEST_DEADLINE, model::key::PodName};
 
+/// First and longest wait between two tries of a request for which somebody waits.
+pub const RETRY_MIN: Duration = Duration::from_millis(200);
+pub const RETRY_MAX: Duration = Duration::from_secs(5);
 /// HTTP status of a server that asks to come again.
 const TOO_MANY_REQUESTS: u16 = 429;
 /// Characters of the server's words that a sentence quotes.

@@ -9,7 +9,7 @@ use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time
 use kube::{Api, Client, ResourceExt, api::PostParams};
 
 use super::{
-    api::{Failed, ask, merge, read},
+    api::{Failed, RETRY_MAX, RETRY_MIN, ask, merge, read},
     commit::{Commit, Write, find_out, identity, object},
     objects::secret,
     staging::Staging,
@@ -30,9 +30,6 @@ use crate::{
 
 /// A publisher waits this long for a write whose outcome is not known; afterwards it is found out behind his back.
 const KNOWN_WITHIN: Duration = Duration::from_secs(30);
-/// Waits between two tries.
-const RETRY_MIN: Duration = Duration::from_millis(200);
-const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Seconds after which asking again may help.
 const RETRY_AFTER: u32 = 10;
 /// An object that changes under our hands is read again this often.
@@ -198,19 +195,7 @@ impl Pods for Gateway {
     }
 
     fn submit(&self, admitted: Admitted) -> BoxFuture<'_, Result<Submitted, Refusal>> {
-        let gateway = self.clone();
-        async move {
-            // A task of its own: who asked may go away, and what was begun is known to its end all the same. As many as there
-            // are holds, one per name.
-            match tokio::spawn(async move { gateway.carry_out(admitted).await }).await {
-                Ok(submitted) => submitted,
-                Err(error) => {
-                    tracing::error!(%error, "submit panicked");
-                    Err(unavailable())
-                }
-            }
-        }
-        .boxed()
+        self.carry_out(admitted).boxed()
     }
 
     fn watch(&self, name: &PodName) -> BoxStream<'static, PodStatus> {

@@ -403,19 +403,6 @@ async fn an_unknown_outcome_that_comes_to_nothing_gives_the_capacity_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_goes_away_does_not_stop_what_was_begun() {
-    let bench = bench();
-    let submit = bench.gateway.submit(bench.admitted(MANIFEST, 1, None));
-    assert!(
-        tokio::time::timeout(Duration::ZERO, submit).await.is_err(),
-        "the asker is gone at once"
-    );
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(bench.api.get(&path()).is_some());
-    assert_eq!(bench.holds(), (0, 1));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_new_life_is_one_update_of_the_version_that_was_seen_ended() {
     let bench = bench();
     bench.submit().await.unwrap();

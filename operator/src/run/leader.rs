@@ -126,7 +126,7 @@ async fn start(
     let (Keys { identity, tag_key }, store) = standby.step_forward();
     let peer_id = identity.peer_id();
 
-    let capacity = Tracker::new(config.capacity.clone(), watches.clone(), Arc::new(|| true));
+    let capacity = Tracker::new(config.capacity.clone(), watches.clone());
     let prices = Pricing::new();
     let events = Events::new(client.clone(), Some(config.pod.name.clone()));
     let (watchman, watched_walls) = Watchman::new(client.clone(), config.walls.clone());

@@ -11,7 +11,7 @@ use apocryph_provider::{
     model::{
         key::Publisher,
         pod::{LifeState, Offer, PodRecord},
-        refusal::Refusal,
+        refusal::{BUSY_RETRY_AFTER, Refusal},
         services::{HoldEnd, Verdict},
     },
     protocols::convert,
@@ -247,7 +247,7 @@ async fn a_name_that_is_fought_over_is_given_up_after_some_rounds() {
     let refusal = refused(&world, signed_provision(&after(0))).await;
     assert_eq!(
         (refusal.code.as_str(), refusal.retry_after),
-        ("busy", admission::BUSY_RETRY)
+        ("busy", BUSY_RETRY_AFTER)
     );
 }
 
@@ -326,7 +326,7 @@ async fn writes_under_way_are_bounded_and_the_one_too_many_gives_its_hold_back()
     let refusal = provision().await.unwrap_err();
     assert_eq!(
         (refusal.code, refusal.retry_after),
-        (Code::Busy, Some(admission::BUSY_RETRY))
+        (Code::Busy, Some(BUSY_RETRY_AFTER))
     );
     assert_eq!(*world.hold_ends.borrow(), [HoldEnd::Released]);
     go_on.cancel();

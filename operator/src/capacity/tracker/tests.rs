@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use apocryph_crd::ApocryphPod;
 use apocryph_proto::outcome::Code;
@@ -34,11 +34,7 @@ impl World {
 
     fn tracker(&self, settings: Settings) -> Arc<Tracker> {
         let world = self.clone();
-        Tracker::of(
-            settings,
-            Box::new(move || seen(&world.0.lock().unwrap())),
-            Arc::new(|| true),
-        )
+        Tracker::of(settings, Box::new(move || seen(&world.0.lock().unwrap())))
     }
 }
 
@@ -275,25 +271,6 @@ async fn waiters_and_holds_are_bounded() {
     hold(&tracker, &name(5000), nothing).await;
 }
 
-#[tokio::test]
-async fn nothing_is_admitted_before_the_caches_are_read() {
-    let synced = Arc::new(AtomicBool::new(false));
-    let asked = synced.clone();
-    let tracker = Tracker::of(
-        Settings::default(),
-        Box::new(|| seen(NODE)),
-        Arc::new(move || asked.load(Ordering::SeqCst)),
-    );
-    let refusal = tracker.answer(&demand(1)).fits.unwrap_err();
-    assert_eq!((refusal.code, refusal.retry_after.is_some()), (Code::NotSynced, true));
-    assert_eq!(
-        tracker.hold(&name(1), &demand(1)).await.err().unwrap().code,
-        Code::NotSynced
-    );
-    synced.store(true, Ordering::SeqCst);
-    assert!(tracker.answer(&demand(1)).fits.is_ok());
-}
-
 #[test]
 fn a_report_tells_what_is_free_kinds_of_nodes_and_storage() {
     let nodes: Vec<String> = (1..=40)
@@ -389,7 +366,6 @@ async fn a_burst_of_questions_counts_the_cluster_once() {
             counter.fetch_add(1, Ordering::SeqCst);
             seen(&world.0.lock().unwrap())
         }),
-        Arc::new(|| true),
     );
     for _ in 0..1000 {
         let answer = tracker.answer(&demand(600));
