@@ -17,7 +17,7 @@ use self::{
     edge::net_settings,
     election::lease_settings,
     file::{DnsFile, ExposureKind, File},
-    values::{at_least, cidrs, default_requests, default_volume, most, positive, resources},
+    values::{at_least, at_least_one, cidrs, default_requests, default_volume, most, positive, resources},
 };
 use crate::{
     announce,
@@ -104,6 +104,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnPod {
     pub name: String,
+    pub uid: String,
     pub namespace: String,
     pub node: String,
 }
@@ -168,6 +169,7 @@ impl Args {
             storage,
             defaults,
             timings,
+            ended,
             pod_security,
             runtime_class,
             dns,
@@ -179,6 +181,7 @@ impl Args {
         } = file;
         let pod = OwnPod {
             name: self.pod_name.clone(),
+            uid: self.pod_uid.clone(),
             namespace: self.pod_namespace.clone(),
             node: self.node_name.clone(),
         };
@@ -225,6 +228,7 @@ impl Args {
                     Exact::units,
                 )?,
                 max_pods: capacity.max.pods,
+                max_ended: Some(at_least_one("ended.total", ended.total)?),
                 storage,
                 shared_storage: shared_storage_class.is_some(),
                 node_selector: placement.node_selector.clone(),
@@ -255,6 +259,7 @@ impl Args {
                 start_deadline: positive("timings.startDeadline", timings.start_deadline)?,
                 sweep_after: at_least("timings.sweepAfter", timings.sweep_after, SWEEP_AFTER_MIN)?,
                 ended_ttl: positive("timings.endedTTL", timings.ended_ttl)?,
+                ended_per_publisher: at_least_one("ended.perPublisher", ended.per_publisher)? as usize,
             },
             net: net_settings(&libp2p, memory)?,
             announce: announce::Settings {

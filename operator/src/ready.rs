@@ -86,12 +86,12 @@ impl Door for FrontDoor {
             )
             .retry_after(DOOR_RETRY_AFTER));
         }
-        if let Walls::Down { why } = &*self.walls.borrow() {
-            return Err(Refusal::new(
-                Code::WallsMissing,
-                format!("this provider's own walls are not in place: {why}"),
-            )
-            .retry_after(DOOR_RETRY_AFTER));
+        // Which one and why is the admin's to know (crate::walls tells), and no stranger's.
+        if *self.walls.borrow() != Walls::Up {
+            return Err(
+                Refusal::new(Code::WallsMissing, "This provider's own safeguards are not in place.")
+                    .retry_after(DOOR_RETRY_AFTER),
+            );
         }
         if self.prices.tables().is_none() {
             return Err(
@@ -136,7 +136,7 @@ mod tests {
         let table = "apiVersion: pricing.apocryph.network/v1alpha1\ntables:\n- {name: free, payment: {free: {everyone: true}}}\n";
         let tables = Tables::parse(table).unwrap().map(Arc::new);
         let down = Walls::Down {
-            why: "missing: a".to_owned(),
+            why: "missing: apocryph-tenant-pods".to_owned(),
         };
         for (cordoned, walls, prices, code) in [
             (false, Walls::Up, tables.clone(), None),
@@ -149,7 +149,10 @@ mod tests {
                 walls: watch::channel(walls).1,
                 prices: Arc::new(Fixed(prices)),
             };
-            assert_eq!(door.accepting().err().map(|refusal| refusal.code), code);
+            let refusal = door.accepting().err();
+            assert_eq!(refusal.as_ref().map(|refusal| refusal.code), code);
+            let told = refusal.map(|refusal| refusal.message).unwrap_or_default();
+            assert!(!told.contains("apocryph-tenant-pods"), "no name of a policy for strangers: {told}");
         }
     }
 }

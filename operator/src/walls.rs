@@ -6,7 +6,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use apocryph_proto::outcome::Code;
+use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    core::v1::ObjectReference,
+};
 use kube::{
     Api, Client,
     core::{ApiResource, DynamicObject},
@@ -14,6 +18,8 @@ use kube::{
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::{sync::watch, time::sleep};
+
+use crate::telemetry::events::Events;
 
 /// While something is wrong, or could not be read.
 const CHECK_WHILE_DOWN: Duration = Duration::from_secs(5);
@@ -168,6 +174,25 @@ impl Watchman {
     }
 }
 
+/// Tells the admin of walls that came down, by a Warning Event on this process' own Pod; strangers hear no names.
+pub async fn tell(mut walls: watch::Receiver<Walls>, events: Events, own: ObjectReference) {
+    loop {
+        // Not of what it is at first: nothing was read yet.
+        if walls.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        let down = match &*walls.borrow_and_update() {
+            Walls::Up => None,
+            Walls::Down { why } => Some(format!(
+                "No pods are accepted: {why}. `helm upgrade` puts the admission policies back."
+            )),
+        };
+        if let Some(message) = down {
+            events.of_own_pod(&own, Code::WallsMissing, &message).await;
+        }
+    }
+}
+
 fn hash(specs: &BTreeMap<String, Option<Value>>) -> Result<[u8; 32], serde_json::Error> {
     Ok(Sha256::digest(serde_json_canonicalizer::to_vec(specs)?).into())
 }
@@ -242,6 +267,37 @@ mod tests {
                     .map_or_else(|| fake_api::fail(404, "NotFound"), |object| (200, object.clone())),
             }
         })
+    }
+
+    #[tokio::test]
+    async fn the_admin_hears_which_wall_is_missing() {
+        let (noted, mut notes) = tokio::sync::mpsc::unbounded_channel();
+        let client = fake_api::client("apocryph", move |_, path, body| {
+            let event: Value = serde_json::from_slice(body).unwrap();
+            let about = event["regarding"]["name"].as_str().unwrap().to_owned();
+            noted
+                .send((path.to_owned(), about, event["note"].as_str().unwrap().to_owned()))
+                .unwrap();
+            (201, event)
+        });
+        let own = ObjectReference {
+            kind: Some("Pod".to_owned()),
+            name: Some("operator-0".to_owned()),
+            namespace: Some("apocryph".to_owned()),
+            ..ObjectReference::default()
+        };
+        let (walls, seen) = watch::channel(Walls::Down {
+            why: "not read yet".to_owned(),
+        });
+        let telling = tokio::spawn(tell(seen, Events::new(client, None), own));
+        walls.send_replace(Walls::Down {
+            why: "missing: apocryph-tenant-pods".to_owned(),
+        });
+        let (path, about, note) = notes.recv().await.unwrap();
+        assert_eq!(path, "/apis/events.k8s.io/v1/namespaces/apocryph/events");
+        assert_eq!(about, "operator-0");
+        assert!(note.contains("missing: apocryph-tenant-pods"), "{note}");
+        telling.abort();
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::model::key::PodName;
+use crate::{model::key::PodName, pods::view};
 
 /// Objects per page of a list, so that a large cluster is read in answers of bounded size.
 const PAGE_SIZE: u32 = 500;
@@ -78,7 +78,7 @@ impl Watches {
         let apocryph_pods = tasks.watch(
             Api::all(client.clone()),
             config().page_size(APOCRYPH_POD_PAGE_SIZE),
-            strip,
+            strip_apocryph_pod,
             move |pod: Option<&ApocryphPod>| match pod {
                 Some(pod) => to_apocryph_pods.of(&pod.name_any()),
                 None => to_apocryph_pods.of_all(),
@@ -129,6 +129,16 @@ fn strip_node(node: &mut Node) {
     strip(node);
     if let Some(status) = &mut node.status {
         status.images = None;
+    }
+}
+
+/// Of an ended pod nobody reads what it ran: what is kept of it (endedTTL) is small, however large its publisher made it. A new
+/// life comes whole again.
+fn strip_apocryph_pod(pod: &mut ApocryphPod) {
+    strip(pod);
+    if view::is_ended(pod) {
+        pod.spec.containers = Vec::new();
+        pod.spec.volumes = Vec::new();
     }
 }
 
@@ -414,6 +424,30 @@ mod tests {
         let mut pod = Pod::default();
         pod.metadata.namespace = Some(namespace.to_owned());
         pod
+    }
+
+    #[test]
+    fn of_an_ended_pod_the_cache_keeps_what_is_told_and_not_what_it_ran() {
+        let pod = |life: i64| -> ApocryphPod {
+            serde_json::from_value(serde_json::json!({"metadata": {"name": NAME},
+                "spec": {"publisher": "p", "podId": "q", "life": life, "payment": {"free": {}},
+                    "containers": [{"name": "web", "image": "nginx", "args": ["x".repeat(200 << 10)],
+                        "resources": {"cpuMillis": 1, "memory": 1, "ephemeralStorage": 1}}],
+                    "volumes": [{"name": "data", "type": "Empty", "size": 1}],
+                    "end": {"at": "2026-01-01T00:00:00Z", "reason": "StartTimeout", "by": "controller"}},
+                "status": {"life": 1, "conditions": [{"type": "Ended", "status": "True", "reason": "StartTimeout",
+                    "message": "why", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}))
+            .unwrap()
+        };
+        let mut ended = pod(1);
+        strip_apocryph_pod(&mut ended);
+        assert!(serde_json::to_string(&ended).unwrap().len() < 1024);
+        assert_eq!(ended.spec.end, pod(1).spec.end);
+        assert_eq!(ended.status, pod(1).status);
+        // The status is of the life before.
+        let mut ending = pod(2);
+        strip_apocryph_pod(&mut ending);
+        assert_eq!(ending.spec, pod(2).spec);
     }
 
     #[test]

@@ -250,6 +250,62 @@ async fn an_api_server_that_does_not_answer_ends_nothing() {
     assert_eq!(world.api.writes(), Vec::<String>::new());
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_the_cluster_does_not_make_is_told_and_holds_its_capacity_no_longer_than_the_start_deadline() {
+    let words = "Internal error occurred: failed to allocate a nodePort: range is full";
+    let said = [
+        (Fault::Refuse(500, words), "PodRefused", words),
+        (Fault::Refuse(503, "the webhook is away"), "PodRefused", "the webhook is away"),
+        (Fault::Silent, "ApiUnavailable", "does not answer"),
+    ];
+    for (fault, code, words) in said {
+        let mut world = accepted();
+        let service = format!("APPLY {}", service_path());
+        world.api.fault(&service, fault.clone());
+        world.look().await.unwrap_err();
+        assert_eq!(ready(&world).1, code);
+        let told = &world.pod().unwrap().status.unwrap().conditions[0].message;
+        assert!(told.contains("the pod's Service") && told.contains(words), "{told}");
+        assert_eq!(end(&world), None);
+        world.at("2026-01-01T00:10:00Z");
+        world.api.fault(&service, fault);
+        world.look().await.unwrap();
+        assert_eq!(end(&world), Some(("StartTimeout".into(), "controller".into())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_runs_and_cannot_be_looked_after_goes_on_and_the_admin_hears_of_it() {
+    let service = format!("APPLY {}", service_path());
+    for (fault, said) in [
+        (Fault::Refuse(500, "range is full"), Some("range is full")),
+        (Fault::Refuse(422, "no such field"), Some("no such field")),
+        (Fault::Silent, None),
+    ] {
+        let mut world = running().await;
+        world.api.remove(&service_path());
+        world.api.fault(&service, fault);
+        world.at("2026-01-02T00:00:00Z");
+        world.look().await.unwrap_err();
+        assert_eq!((ready(&world).1, end(&world)), ("Running".to_owned(), None));
+        assert_eq!(warning(&world).is_some(), said.is_some());
+        assert!(warning(&world).unwrap_or_default().contains(said.unwrap_or_default()));
+    }
+
+    let mut world = running().await;
+    world.api.webhook(&service_path(), |service| service["spec"]["ports"][0]["port"] = json!(1));
+    world.api.edit(&service_path(), |service| service["spec"]["selector"] = json!({}));
+    world.look().await.unwrap_err();
+    assert!(warning(&world).unwrap().contains("does not stay as it was written"));
+}
+
+/// Note of the newest warning.
+fn warning(world: &World) -> Option<String> {
+    let events = world.api.bodies().into_iter().rev();
+    let mut warnings = events.filter(|(request, body)| request.contains("/events") && body["type"] == "Warning");
+    warnings.next().map(|(_, body)| body["note"].as_str().unwrap().to_owned())
+}
+
 #[tokio::test]
 async fn a_namespace_missing_in_the_cache_alone_ends_nothing() {
     let mut world = running().await;
@@ -649,6 +705,7 @@ async fn a_spec_that_no_longer_validates_leaves_a_running_pod_and_what_is_told_o
     world.api.edit(&object_path(), |pod| pod["spec"]["replicas"] = json!(0));
     world.at("2026-01-02T00:00:00Z");
     assert_eq!(world.look().await.unwrap().outcome, Outcome::Waiting);
+    assert!(warning(&world).unwrap().contains("replicas"), "the admin hears of it");
     assert_eq!(world.api.writes(), Vec::<String>::new());
     assert_eq!(ready(&world), ("True".into(), "Running".into()));
     assert_eq!(end(&world), None);

@@ -12,17 +12,15 @@ mod support;
 
 use apocryph_provider::{
     model::key::{PodId, PodKey, PodName, Publisher},
-    pods::{
-        Metrics,
-        staging::Staging,
-        sweep::{ENDED_PER_PUBLISHER_MAX, Sweeper},
-    },
+    pods::{Metrics, Settings, staging::Staging, sweep::Sweeper},
 };
 use serde_json::json;
 use support::{
     apocryph_pod, fake_api::FakeApi, fake_api::Fault, name, namespace_path, now, object_path, set_now, settings,
 };
 
+/// Ended pods of the publisher that are kept.
+const KEPT: usize = 64;
 const SECRETS: &str = "/api/v1/namespaces/apocryph/secrets";
 
 struct Bench {
@@ -41,7 +39,10 @@ fn bench() -> Bench {
     let sweeper = Sweeper::new(
         api.client(),
         support::watches(&mut fills),
-        settings(),
+        Settings {
+            ended_per_publisher: KEPT,
+            ..settings()
+        },
         staging.clone(),
         metrics.clone(),
         now,
@@ -205,7 +206,7 @@ async fn a_namespace_without_its_pod_is_reported_and_left_alone() {
 async fn of_a_publishers_ended_pods_the_longest_ended_go_when_there_are_too_many() {
     let mut bench = bench();
     bench.api.set_time("2026-01-01T04:00:00Z");
-    for minutes in 0..ENDED_PER_PUBLISHER_MAX {
+    for minutes in 0..KEPT {
         bench.ended_at(minutes);
     }
     bench.sync();
@@ -213,7 +214,7 @@ async fn of_a_publishers_ended_pods_the_longest_ended_go_when_there_are_too_many
     assert_eq!(bench.api.requests(), Vec::<String>::new(), "as many as may be");
 
     for minutes in 0..4 {
-        bench.ended_at(ENDED_PER_PUBLISHER_MAX + minutes);
+        bench.ended_at(KEPT + minutes);
     }
     bench.sync();
     // Meanwhile: a new life, another object of the same name, a submit under way. The last one is what it was.
@@ -250,7 +251,7 @@ async fn of_a_publishers_ended_pods_the_longest_ended_go_when_there_are_too_many
 #[tokio::test]
 async fn an_ended_pod_of_which_nothing_can_be_found_out_stays() {
     let mut bench = bench();
-    for minutes in 0..ENDED_PER_PUBLISHER_MAX + 2 {
+    for minutes in 0..KEPT + 2 {
         bench.ended_at(minutes);
     }
     bench.sync();

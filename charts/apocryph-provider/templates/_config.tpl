@@ -24,6 +24,9 @@ capacity:
 storage: {{ toJson .Values.storage }}
 defaults: {{ toJson .Values.defaults }}
 timings: {{ toJson .Values.timings }}
+ended:
+  perPublisher: {{ include "apocryph.int" .Values.ended.perPublisher }}
+  total: {{ include "apocryph.int" .Values.ended.total }}
 podSecurity: {{ toJson .Values.podSecurity }}
 runtimeClass: {{ .Values.runtimeClass | quote }}
 dns:

@@ -121,7 +121,7 @@ for namespace in default kube-system kube-public kube-node-lease; do
   test_that "refused: the namespace $namespace" fails_with "must not be in the namespace $namespace" --namespace "$namespace"
 done
 for value in 'replica=1' 'capacity.max.cpus=1' 'exposure.kind="HostPort"' 'podSecurity.level="privileged"' \
-  'timings.startDeadline=600' 'payment.address="0x12"' 'libp2p.service.type="ClusterIP"' 'libp2p.hostPort=0' \
+  'timings.startDeadline=600' 'ended.total=0' 'payment.address="0x12"' 'libp2p.service.type="ClusterIP"' 'libp2p.hostPort=0' \
   'pricing.tables=[{"name":"a","payment":{"free":{}}}]' 'capacity.storageGiB="10Gi"'; do
   test_that "refused: $value" refuses "$value"
 done

@@ -3,7 +3,7 @@
 //! 1. [`credential`] and the manifest's rules, by the protocol: no service is asked;
 //! 2. is there an object of that name: attach, refuse, or go on ([`checks`]);
 //! 3. the door, then the payment ([`facts`]); defaults filled in;
-//! 4. capacity held;
+//! 4. new pods come no faster than [`pace`] lets them; capacity held;
 //! 5. and 6. the gateway's writes, which run to their end whatever becomes of the stream.
 //!
 //! Attaching asks neither door nor payment nor capacity: a chain that is down keeps nobody from a running pod.
@@ -12,8 +12,9 @@ pub mod admitted;
 pub mod checks;
 pub mod credential;
 pub mod facts;
+pub mod pace;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use apocryph_proto::outcome::Code;
 use tokio::sync::Semaphore;
@@ -26,12 +27,13 @@ pub use admitted::Admitted;
 use self::{
     admitted::AdmittedRequest,
     checks::{Step, TagKey, Wanted},
+    pace::Pace,
 };
 use crate::model::{
     key::PodKey,
     manifest::{Complete, Defaults, Manifest},
     pod::{Offer, PodRecord, Terms},
-    refusal::Refusal,
+    refusal::{BUSY_RETRY_AFTER, Refusal},
     services::{Capacity, Door, Held, Payments, Pods, Submitted},
 };
 
@@ -40,8 +42,6 @@ use crate::model::{
 pub const ROUNDS_MAX: u32 = 4;
 /// Writes under way at once. Each ends in bounded time; beyond this the API server is the bottleneck.
 pub const COMMITS_MAX: usize = 64;
-/// Seconds after which it may be less busy.
-pub const BUSY_RETRY: u32 = 2;
 
 /// A provision whose envelope held and whose manifest is valid.
 #[derive(Clone)]
@@ -96,6 +96,7 @@ pub struct Admission {
     services: Services,
     tag_key: TagKey,
     defaults: Defaults,
+    pace: Pace,
     commits: Arc<Semaphore>,
     running: TaskTracker,
 }
@@ -106,6 +107,7 @@ impl Admission {
             services,
             tag_key,
             defaults,
+            pace: Pace::new(),
             commits: Arc::new(Semaphore::new(COMMITS_MAX)),
             running: TaskTracker::new(),
         }
@@ -145,10 +147,14 @@ impl Admission {
             };
             // Again: it may have been closed while the payment was asked.
             self.services.door.accepting()?;
+            self.pace.ask(&request.key.publisher, Instant::now())?;
             let hold = match capacity.hold(&name, &demand).await? {
                 Held::Hold(hold) => hold,
                 Held::LookAgain => continue,
             };
+            // Only now: what does not fit, or waits for another request, costs no token, or a stranger could use up
+            // everybody's without ever having a pod.
+            self.pace.take(request.key.publisher, Instant::now())?;
             let admitted = Admitted {
                 request: AdmittedRequest {
                     key: request.key,
@@ -166,23 +172,19 @@ impl Admission {
                 Submitted::Raced => continue,
             }
         }
-        Err(Refusal::new(
-            Code::Busy,
-            "other requests for this pod were decided in between, again and again",
+        Err(
+            Refusal::busy("other requests for this pod were decided in between, again and again")
+                .remedy("send the same request again"),
         )
-        .remedy("send the same request again")
-        .retry_after(BUSY_RETRY))
     }
 
     /// The writes in a task of their own: a stream that dies in between never leaves half of them.
     async fn commit(&self, admitted: Admitted) -> Result<Submitted, Refusal> {
         let Ok(permit) = self.commits.clone().try_acquire_owned() else {
-            return Err(Refusal::new(
-                Code::Busy,
-                format!("{COMMITS_MAX} pods are being written at the moment"),
-            )
-            .remedy("send the same request again")
-            .retry_after(BUSY_RETRY));
+            return Err(
+                Refusal::busy(format!("{COMMITS_MAX} pods are being written at the moment"))
+                    .remedy("send the same request again"),
+            );
         };
         let pods = self.services.pods.clone();
         let writes = async move {
@@ -199,7 +201,7 @@ impl Admission {
                     "whether the pod was written could not be found out",
                 )
                 .remedy("send the same request again")
-                .retry_after(BUSY_RETRY))
+                .retry_after(BUSY_RETRY_AFTER))
             })
     }
 

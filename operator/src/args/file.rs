@@ -22,6 +22,7 @@ pub(super) struct File {
     pub(super) storage: Storage,
     pub(super) defaults: DefaultsFile,
     pub(super) timings: Timings,
+    pub(super) ended: Ended,
     pub(super) pod_security: PodSecurity,
     /// Empty: the nodes' default.
     pub(super) runtime_class: String,
@@ -103,6 +104,13 @@ pub(super) struct Timings {
     pub(super) sweep_after: Span,
     #[serde(rename = "endedTTL")]
     pub(super) ended_ttl: Span,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Ended {
+    pub(super) per_publisher: u32,
+    pub(super) total: u32,
 }
 
 #[derive(Deserialize)]

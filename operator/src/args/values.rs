@@ -39,6 +39,13 @@ pub(super) fn at_least(field: &'static str, span: Span, least: Duration) -> Resu
     Ok(span.0)
 }
 
+pub(super) fn at_least_one(field: &'static str, number: u32) -> Result<u32, Error> {
+    if number == 0 {
+        return Err(bad(field, "must be at least 1"));
+    }
+    Ok(number)
+}
+
 fn exact(field: &'static str, text: &Text) -> Result<Exact, Error> {
     Exact::parse(&text.0).map_err(|error| bad(field, error))
 }

@@ -25,6 +25,8 @@ pub struct Settings {
     pub max_ephemeral_storage: Option<u64>,
     /// Most ApocryphPods that may be alive at once.
     pub max_pods: Option<u32>,
+    /// Most ApocryphPods that have ended and are remembered; with so many no new one is taken. `None`: no bound.
+    pub max_ended: Option<u32>,
     /// Bytes for volumes; `None`: storage is not offered.
     pub storage: Option<u64>,
     /// Volumes that several nodes write are offered.

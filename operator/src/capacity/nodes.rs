@@ -41,6 +41,8 @@ pub struct Usage {
     pub bound: HashMap<PodName, u32>,
     /// The ApocryphPods that are seen: life, and what it counts for.
     pub lives: HashMap<PodName, (i64, Standing)>,
+    /// How many of them have ended.
+    pub ended: u64,
     pub user_namespaces: bool,
 }
 
@@ -67,27 +69,29 @@ impl Taken {
 pub enum Standing {
     /// All that its spec says.
     Promised,
-    /// Its end is ordered: what still runs of it, and its volumes.
+    /// Its end is ordered and its namespace not seen gone: all of it against `capacity.max`, or pods that are ended at once
+    /// would cost nothing. Of the nodes, what still runs.
     Ending,
     /// Nothing: ended in this life, or an admin's own pod that is not admitted.
     Nothing,
 }
 
+/// Does the condition hold, in this life?
+fn is_true(pod: &ApocryphPod, name: &str) -> bool {
+    pod.status.as_ref().is_some_and(|status| {
+        // The status of an older life is ignored.
+        status.life == Some(pod.spec.life) && status.conditions.iter().any(|c| c.type_ == name && c.status == "True")
+    })
+}
+
 /// See [`Standing`].
 pub fn standing(pod: &ApocryphPod) -> Standing {
-    let is_true = |name: &str| {
-        pod.status.as_ref().is_some_and(|status| {
-            // The status of an older life is ignored.
-            status.life == Some(pod.spec.life)
-                && status.conditions.iter().any(|c| c.type_ == name && c.status == "True")
-        })
-    };
     let ending = pod.spec.end.is_some() || pod.metadata.deletion_timestamp.is_some();
-    if is_true(condition::ENDED) {
+    if is_true(pod, condition::ENDED) {
         Standing::Nothing
     } else if ending {
         Standing::Ending
-    } else if pod.spec.tag.is_some() || is_true(condition::ADMITTED) {
+    } else if pod.spec.tag.is_some() || is_true(pod, condition::ADMITTED) {
         Standing::Promised
     } else {
         Standing::Nothing
@@ -146,7 +150,7 @@ pub fn usage(seen: &Seen, settings: &Settings) -> Usage {
         })
         .collect();
 
-    let mut tenants: HashMap<PodName, Bound> = HashMap::new();
+    let mut bound: HashMap<PodName, u32> = HashMap::new();
     for pod in seen.pods.iter().filter(|pod| is_on_a_node(pod)) {
         let requests = requests(pod);
         let node = pod
@@ -163,9 +167,7 @@ pub fn usage(seen: &Seen, settings: &Settings) -> Usage {
             });
         }
         if let Some(name) = pod.metadata.namespace.as_deref().and_then(PodName::from_namespace) {
-            let bound = tenants.entry(name).or_default();
-            bound.resources = add(bound.resources, requests);
-            bound.pods += u32::from(replaces_itself);
+            *bound.entry(name).or_default() += u32::from(replaces_itself);
         }
     }
 
@@ -180,56 +182,42 @@ pub fn usage(seen: &Seen, settings: &Settings) -> Usage {
     let mut lacking = Vec::new();
     let mut taken = Taken::default();
     let mut lives = HashMap::new();
+    let mut ended = 0u64;
     for pod in &seen.apocryph_pods {
         let Some(name) = PodName::parse(&pod.name_any()) else {
             continue;
         };
         let standing = standing(pod);
         lives.insert(name.clone(), (pod.spec.life, standing));
+        ended = ended.saturating_add(u64::from(is_true(pod, condition::ENDED)));
         // Its numbers do not add up: it cannot have been admitted, and what runs of it is counted on the nodes.
         let Some(demand) = demand(pod) else { continue };
-        let bound = tenants.get(&name).copied().unwrap_or_default();
         if standing == Standing::Nothing {
             continue;
         }
         let storage = demand.storage.max(claimed.remove(&name).unwrap_or(0));
-        if standing == Standing::Promised {
-            let replicas = demand.replicas.saturating_sub(bound.pods);
-            if replicas > 0 {
-                lacking.push(Lack {
-                    replicas,
-                    per_replica: demand.per_replica,
-                });
-            }
-            taken.add(times(demand.per_replica, demand.replicas), 1, storage);
-        } else {
-            taken.add(
-                bound.resources,
-                u64::from(bound.resources != Resources::default()),
-                storage,
-            );
+        let replicas = demand.replicas.saturating_sub(bound.get(&name).copied().unwrap_or(0));
+        if standing == Standing::Promised && replicas > 0 {
+            lacking.push(Lack {
+                replicas,
+                per_replica: demand.per_replica,
+            });
         }
+        taken.add(times(demand.per_replica, demand.replicas), 1, storage);
     }
     // Volumes whose ApocryphPod is gone or ended still fill the disk.
     for size in claimed.into_values() {
         taken.storage = taken.storage.saturating_add(size);
     }
-    let bound = tenants.into_iter().map(|(name, bound)| (name, bound.pods)).collect();
     Usage {
         nodes,
         lacking,
         taken,
         bound,
         lives,
+        ended,
         user_namespaces,
     }
-}
-
-/// Pods of a tenant that have a node.
-#[derive(Clone, Copy, Default)]
-struct Bound {
-    resources: Resources,
-    pods: u32,
 }
 
 /// May the node take tenants?

@@ -7,25 +7,24 @@ use crate::model::refusal::Refusal;
 
 /// Seconds after which a full provider may have room.
 const FULL_RETRY_AFTER: u32 = 60;
-/// Seconds after which the caches may have been read.
-const SYNC_RETRY_AFTER: u32 = 2;
-/// Seconds after which a crowded name or a full table of holds has thinned out.
-const BUSY_RETRY_AFTER: u32 = 1;
-
-pub fn not_synced() -> Refusal {
-    Refusal::new(Code::NotSynced, "nodes, pods and ApocryphPods are not yet all read").retry_after(SYNC_RETRY_AFTER)
-}
 
 pub fn too_many_holds() -> Refusal {
-    Refusal::new(Code::Busy, "too many requests are being decided")
-        .remedy("try again")
-        .retry_after(BUSY_RETRY_AFTER)
+    Refusal::busy("too many requests are being decided")
 }
 
 pub fn too_many_waiters() -> Refusal {
-    Refusal::new(Code::Busy, "too many requests for this pod are being decided")
-        .remedy("try again, with one request at a time")
-        .retry_after(BUSY_RETRY_AFTER)
+    Refusal::busy("too many requests for this pod are being decided").remedy("try again, with one request at a time")
+}
+
+/// Another's ended pod is never forgotten before its time for a new one: whoever resumes that one would start it again.
+pub fn too_many_ended(most: u32) -> Refusal {
+    Refusal::new(
+        Code::InsufficientCapacity,
+        format!("This provider remembers {most} ended pods, as many as it does, and takes no new one until some are forgotten."),
+    )
+    .remedy("Try again later, or choose another provider.")
+    .resource(Resource::Pods.as_str())
+    .retry_after(FULL_RETRY_AFTER)
 }
 
 pub fn blocked(blocked: Blocked) -> Refusal {

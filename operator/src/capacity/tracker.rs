@@ -41,7 +41,6 @@ pub const ANSWER_AGE_MAX: Duration = Duration::from_millis(100);
 pub struct Tracker {
     settings: Settings,
     seen: Box<dyn Fn() -> Seen + Send + Sync>,
-    synced: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Locked for as long as a decision takes, never across an await.
     state: Arc<Mutex<State>>,
 }
@@ -50,6 +49,15 @@ pub struct Tracker {
 struct State {
     holds: Holds,
     counted: Option<Counted>,
+}
+
+impl State {
+    /// The newest count, if it is at most [`ANSWER_AGE_MAX`] old and nothing was held or given back since.
+    fn lately(&self) -> Option<Arc<Now>> {
+        let counted = self.counted.as_ref()?;
+        let fresh = counted.at.elapsed() < ANSWER_AGE_MAX && counted.version == self.holds.version();
+        fresh.then(|| counted.now.clone())
+    }
 }
 
 /// The newest count.
@@ -69,8 +77,8 @@ struct Now {
 }
 
 impl Tracker {
-    /// `synced`: Nodes, Pods and ApocryphPods have been listed. Nothing is admitted before.
-    pub fn new(settings: Settings, watches: Watches, synced: Arc<dyn Fn() -> bool + Send + Sync>) -> Arc<Tracker> {
+    /// `watches`: all have been listed once ([`Watches::synced`]), or nodes would look emptier than they are.
+    pub fn new(settings: Settings, watches: Watches) -> Arc<Tracker> {
         let seen = move || Seen {
             // In this order: an ApocryphPod that is seen has its Pods seen as late as possible after it, so that room which
             // a Pod has taken is at worst counted twice for a moment, never not at all.
@@ -79,18 +87,13 @@ impl Tracker {
             nodes: watches.nodes.state(),
             claims: watches.claims.state(),
         };
-        Tracker::of(settings, Box::new(seen), synced)
+        Tracker::of(settings, Box::new(seen))
     }
 
-    fn of(
-        settings: Settings,
-        seen: Box<dyn Fn() -> Seen + Send + Sync>,
-        synced: Arc<dyn Fn() -> bool + Send + Sync>,
-    ) -> Arc<Tracker> {
+    fn of(settings: Settings, seen: Box<dyn Fn() -> Seen + Send + Sync>) -> Arc<Tracker> {
         Arc::new(Tracker {
             settings,
             seen,
-            synced,
             state: Arc::default(),
         })
     }
@@ -98,12 +101,7 @@ impl Tracker {
     /// At most [`ANSWER_AGE_MAX`] old.
     fn lately(&self) -> Arc<Now> {
         let mut state = lock(&self.state);
-        let fresh =
-            |counted: &&Counted| counted.at.elapsed() < ANSWER_AGE_MAX && counted.version == state.holds.version();
-        match state.counted.as_ref().filter(fresh) {
-            Some(counted) => counted.now.clone(),
-            None => self.now(&mut state),
-        }
+        state.lately().unwrap_or_else(|| self.now(&mut state))
     }
 
     /// As the caches are now.
@@ -161,17 +159,28 @@ impl Tracker {
         Now { nodes, bounds, usage }
     }
 
-    fn check_synced(&self) -> Result<(), Refusal> {
-        if (self.synced)() {
-            Ok(())
-        } else {
-            Err(refusal::not_synced())
+    /// Does it fit, and may there be one object more? An object of that name may begin a new life, or be admitted, at any time.
+    fn verdict(&self, now: &Now, name: Option<&PodName>, demand: &Demand) -> Result<(), Refusal> {
+        let is_new = name.is_none_or(|name| !now.usage.lives.contains_key(name));
+        if let Some(most) = self.settings.max_ended
+            && is_new
+            && now.usage.ended >= u64::from(most)
+        {
+            return Err(refusal::too_many_ended(most));
         }
+        fit::fits(&now.nodes, &now.bounds, demand).map_err(refusal::blocked)
     }
 
     /// The critical section: no I/O, no await.
     fn decide(&self, name: &PodName, demand: &Demand) -> Result<Decision, Refusal> {
         let mut state = lock(&self.state);
+        // What does not fit costs no count of its own, however many strangers ask for it. Who asks again for what is already
+        // held is never refused for the room that it holds.
+        if state.holds.taken(name).is_none()
+            && let Some(lately) = state.lately()
+        {
+            self.verdict(&lately, Some(name), demand)?;
+        }
         // Settles the holds as well: one whose object is seen no longer stands in the way.
         let now = self.now(&mut state);
         if let Some(taken) = state.holds.taken(name) {
@@ -180,7 +189,7 @@ impl Tracker {
                 Taken::Undecided(_) | Taken::Decided(_) => Ok(Decision::Wait(taken)),
             };
         }
-        fit::fits(&now.nodes, &now.bounds, demand).map_err(refusal::blocked)?;
+        self.verdict(&now, Some(name), demand)?;
         let id = state
             .holds
             .enter(name, *demand, &now.usage.lives)
@@ -236,15 +245,12 @@ impl Capacity for Tracker {
         let now = self.lately();
         CapacityAnswer {
             report: self.report_of(&now),
-            fits: self
-                .check_synced()
-                .and_then(|()| fit::fits(&now.nodes, &now.bounds, demand).map_err(refusal::blocked)),
+            fits: self.verdict(&now, None, demand),
         }
     }
 
     fn hold<'a>(&'a self, name: &'a PodName, demand: &'a Demand) -> BoxFuture<'a, Result<Held, Refusal>> {
         Box::pin(async move {
-            self.check_synced()?;
             match self.decide(name, demand)? {
                 Decision::Hold(hold) => return Ok(Held::Hold(hold)),
                 // An error says that the hold is over as well.

@@ -5,6 +5,7 @@ pub mod key;
 pub mod logs;
 pub mod manifest;
 pub mod pod;
+pub mod rates;
 pub mod refusal;
 pub mod services;
 pub mod status;

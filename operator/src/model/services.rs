@@ -21,7 +21,8 @@ pub trait Pods: Send + Sync {
     /// A fresh read. `Err`: could not find out (`api_unavailable`).
     fn find<'a>(&'a self, name: &'a PodName) -> BoxFuture<'a, Result<Option<PodRecord>, Refusal>>;
 
-    /// Steps 5 and 6 of the order of writes; returns when the commit is known.
+    /// Steps 5 and 6 of the order of writes; returns when the commit is known. Dropped in between it may leave half of them:
+    /// admission runs it in a task of its own.
     fn submit(&self, admitted: Admitted) -> BoxFuture<'_, Result<Submitted, Refusal>>;
 
     /// The status now and each change after it; ends when the object is gone. Slow readers miss steps, never the last.

@@ -20,6 +20,7 @@ use libp2p::{
         transport::PortUse,
         upgrade::{DeniedUpgrade, InboundUpgrade, UpgradeInfo},
     },
+    multiaddr::Protocol,
     swarm::{
         ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour, Stream,
         SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
@@ -31,12 +32,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    limits::{Connections, Settings, Streams, lasting},
+    limits::{Connections, Settings, Streams, lasting, quic},
     prefix::Prefix,
-    rates::Rates,
     slots::{Slot, Slots},
 };
-use crate::{protocols::session::Slot as StreamSlot, telemetry::metrics::Metrics};
+use crate::{model::rates::Rates, protocols::session::Slot as StreamSlot, telemetry::metrics::Metrics};
 
 /// The limit that a stream or a connection is over: the label `limit` in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +53,8 @@ pub enum Limit {
     Draining,
     /// Handshakes per address.
     Pending,
+    /// Handshakes over QUIC, in all.
+    PendingQuic,
 }
 
 impl Limit {
@@ -66,6 +68,7 @@ impl Limit {
             Limit::Rate => "rate",
             Limit::Draining => "draining",
             Limit::Pending => "pending",
+            Limit::PendingQuic => "pending_quic",
         }
     }
 
@@ -80,6 +83,7 @@ impl Limit {
             Limit::Rate => "too fast from this address",
             Limit::Draining => "this process is going down",
             Limit::Pending => "in the handshake from this address",
+            Limit::PendingQuic => "in the handshake over QUIC",
         }
     }
 }
@@ -218,6 +222,7 @@ pub struct Behaviour {
     connections: Connections,
     peers: Slots<PeerId, PeerLimits>,
     addresses: Slots<Prefix, AddressLimits>,
+    pending_quic: Arc<Semaphore>,
     /// Handshakes that run; each leaves by being established or by a `ListenFailure`.
     pending: HashMap<ConnectionId, (Vec<OwnedSemaphorePermit>, Origin)>,
 }
@@ -265,6 +270,7 @@ impl Behaviour {
         let behaviour = Behaviour {
             shared: Arc::new(shared),
             connections: settings.connections,
+            pending_quic: Arc::new(Semaphore::new(quic(settings.connections.pending) as usize)),
             peers: Slots::default(),
             addresses: Slots::default(),
             pending: HashMap::new(),
@@ -360,9 +366,15 @@ impl NetworkBehaviour for Behaviour {
         if let Some(limit) = origin.full() {
             return Err(self.deny(limit));
         }
-        let Ok(permits) = origin.take(|limits| &limits.pending) else {
+        let Ok(mut permits) = origin.take(|limits| &limits.pending) else {
             return Err(self.deny(Limit::Pending));
         };
+        if remote.iter().any(|part| matches!(part, Protocol::Quic | Protocol::QuicV1)) {
+            let Ok(permit) = self.pending_quic.clone().try_acquire_owned() else {
+                return Err(self.deny(Limit::PendingQuic));
+            };
+            permits.push(permit);
+        }
         self.pending.insert(connection, (permits, origin));
         Ok(())
     }
@@ -629,6 +641,34 @@ mod tests {
         assert!(knock(7).is_err());
         assert_eq!(behaviour.shared.metrics.denied("pending"), 1);
         assert_eq!(behaviour.shared.metrics.denied("address"), 1);
+    }
+
+    #[test]
+    fn forged_datagrams_never_shut_tcp_out() {
+        let mut settings = Settings::default();
+        settings.connections.pending = 8;
+        let (mut behaviour, _arrivals) = behaviour(&settings);
+        let local = Multiaddr::empty();
+        let mut knock = |id: usize, transport: &str| {
+            let remote = format!("/ip4/203.0.113.{id}/{transport}").parse().unwrap();
+            behaviour.handle_pending_inbound_connection(ConnectionId::new_unchecked(id), &local, &remote)
+        };
+        for id in 0..6 {
+            assert!(knock(id, "udp/1/quic-v1").is_ok(), "{id}");
+        }
+        assert!(knock(6, "udp/1/quic-v1").is_err());
+        assert!(knock(7, "tcp/1").is_ok());
+        assert_eq!(behaviour.shared.metrics.denied("pending_quic"), 1);
+        let established = behaviour.handle_established_inbound_connection(
+            ConnectionId::new_unchecked(0),
+            PeerId::random(),
+            &local,
+            &"/ip4/203.0.113.0/udp/1/quic-v1".parse().unwrap(),
+        );
+        assert!(established.is_ok());
+        let next = "/ip4/203.0.113.8/udp/1/quic-v1".parse().unwrap();
+        let knocked = behaviour.handle_pending_inbound_connection(ConnectionId::new_unchecked(8), &local, &next);
+        assert!(knocked.is_ok(), "a handshake that is over makes room");
     }
 
     #[test]

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use libp2p::Multiaddr;
 
-/// Told to peers over a limit, in seconds.
-pub const BUSY_RETRY_AFTER: u32 = 5;
 /// Protocol version that identify tells.
 pub const IDENTIFY_PROTOCOL: &str = "/apocryph/0.0.1";
 /// Agent version that identify tells.
@@ -80,7 +78,7 @@ pub struct Connections {
     pub pending_per_address: usize,
     /// In the handshake, per IPv6 /48.
     pub pending_per_network: usize,
-    /// In the handshake, in all.
+    /// In the handshake, in all; of them over QUIC at most [`quic`].
     pub pending: u32,
     /// Resident memory of the process, in bytes, above which no connection is accepted. Below the container's limit.
     pub memory_bytes: usize,
@@ -126,7 +124,7 @@ impl Default for Connections {
             per_network: 64,
             pending_per_address: 16,
             pending_per_network: 32,
-            pending: 128,
+            pending: 1024,
             memory_bytes: 384 << 20,
         }
     }
@@ -135,6 +133,12 @@ impl Default for Connections {
 /// Of so many streams, those that may last (watched pods). The rest is for exchanges that end by themselves.
 pub const fn lasting(streams: usize) -> usize {
     streams - streams / KEPT_FOR_SHORT
+}
+
+/// Of so many handshakes, those over QUIC: it takes no proof of the sender's address, so forged datagrams could fill them all, and
+/// a quarter is left to TCP, which does.
+pub const fn quic(pending: u32) -> u32 {
+    pending - pending / 4
 }
 
 impl Streams {

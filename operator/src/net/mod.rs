@@ -6,7 +6,6 @@ pub mod identity;
 pub mod inbound;
 pub mod limits;
 mod prefix;
-mod rates;
 pub mod router;
 mod slots;
 pub mod swarm;

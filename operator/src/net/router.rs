@@ -5,7 +5,6 @@
 
 use std::{collections::BTreeMap, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use apocryph_proto::outcome::Code;
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use libp2p::{PeerId, StreamProtocol};
@@ -15,7 +14,7 @@ use tracing::Instrument;
 
 use super::{
     inbound::{Admitted, Arrival, Refused},
-    limits::{BUSY_RETRY_AFTER, Settings},
+    limits::Settings,
 };
 use crate::{
     model::refusal::Refusal,
@@ -138,9 +137,8 @@ impl Router {
         let last = handler.refusal(&if self.environment.drain().is_cancelled() {
             shutting_down()
         } else {
-            Refusal::new(Code::Busy, format!("too many streams are open ({})", limit.explain()))
+            Refusal::busy(format!("too many streams are open ({})", limit.explain()))
                 .remedy("ask again later, on fewer streams")
-                .retry_after(BUSY_RETRY_AFTER)
         });
         let metrics = self.environment.metrics().clone();
         self.spawn(async move {

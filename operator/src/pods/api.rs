@@ -1,6 +1,6 @@
 //! One request to the API server: at most four seconds, its failure named by verb, kind and object.
 
-use std::{fmt, future::Future};
+use std::{fmt, future::Future, time::Duration};
 
 use apocryph_crd::ApocryphPod;
 use kube::{
@@ -11,8 +11,13 @@ use kube::{
 use super::FIELD_MANAGER;
 use crate::{client::REQUEST_DEADLINE, model::key::PodName};
 
+/// First and longest wait between two tries of a request for which somebody waits.
+pub const RETRY_MIN: Duration = Duration::from_millis(200);
+pub const RETRY_MAX: Duration = Duration::from_secs(5);
 /// HTTP status of a server that asks to come again.
 const TOO_MANY_REQUESTS: u16 = 429;
+/// Characters of the server's words that a sentence quotes.
+const WORDS_MAX: usize = 512;
 
 #[derive(Debug, thiserror::Error)]
 #[error("{verb} {kind} {name}: {cause}")]
@@ -61,6 +66,18 @@ impl Failed {
             Cause::NoAnswer(why) => why.clone(),
             Cause::Refused(status) => status.message.clone(),
         }
+    }
+
+    /// The server's own words where it answered, clipped; `None`: it did not.
+    pub fn refusal(&self) -> Option<String> {
+        self.status().map(|status| status.message.chars().take(WORDS_MAX).collect())
+    }
+
+    /// The field at fault, where the server names one: a path in the object that was written.
+    pub fn field(&self) -> Option<String> {
+        let causes = &self.status()?.details.as_ref()?.causes;
+        let named = causes.iter().map(|cause| &cause.field).find(|field| !field.is_empty());
+        named.cloned()
     }
 
     pub fn is_not_found(&self) -> bool {

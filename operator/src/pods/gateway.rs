@@ -21,7 +21,7 @@ use kube::{
 };
 
 use super::{
-    api::{Failed, ask, merge, read},
+    api::{Failed, RETRY_MAX, RETRY_MIN, ask, merge, read},
     commit::{Commit, Write, find_out, identity, object},
     describe::{Read, describe},
     gather::nodes_of,
@@ -38,7 +38,7 @@ use crate::{
         key::{PodName, Publisher},
         logs::{Logged, LogsWanted},
         pod::{EndedBy, Listed, PodRecord},
-        refusal::Refusal,
+        refusal::{Refusal, not_found},
         services::{Pods, Submitted},
         status::PodStatus,
     },
@@ -47,9 +47,6 @@ use crate::{
 
 /// A publisher waits this long for a write whose outcome is not known; afterwards it is found out behind his back.
 const KNOWN_WITHIN: Duration = Duration::from_secs(30);
-/// Waits between two tries.
-const RETRY_MIN: Duration = Duration::from_millis(200);
-const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Seconds after which asking again may help.
 const RETRY_AFTER: u32 = 10;
 /// An object that changes under our hands is read again this often.
@@ -265,19 +262,7 @@ impl Pods for Gateway {
     }
 
     fn submit(&self, admitted: Admitted) -> BoxFuture<'_, Result<Submitted, Refusal>> {
-        let gateway = self.clone();
-        async move {
-            // A task of its own: who asked may go away, and what was begun is known to its end all the same. As many as there
-            // are holds, one per name.
-            match tokio::spawn(async move { gateway.carry_out(admitted).await }).await {
-                Ok(submitted) => submitted,
-                Err(error) => {
-                    tracing::error!(%error, "submit panicked");
-                    Err(unavailable())
-                }
-            }
-        }
-        .boxed()
+        self.carry_out(admitted).boxed()
     }
 
     fn watch(&self, name: &PodName) -> BoxStream<'static, PodStatus> {
@@ -343,18 +328,19 @@ pub(super) fn unavailable() -> Refusal {
         .retry_after(RETRY_AFTER)
 }
 
-fn not_found() -> Refusal {
-    Refusal::new(Code::NotFound, "There is no such pod of this publisher.")
-}
-
 /// A definite no, in the server's words.
 pub(super) fn rejected(failed: &Failed) -> Refusal {
     tracing::warn!(error = %failed, "the API server refuses");
     if failed.is_invalid() {
-        Refusal::new(
+        let refusal = Refusal::new(
             Code::InvalidManifest,
             format!("The cluster refuses the pod: {}", failed.message()),
         )
+        .remedy("Correct what the message names; if the manifest has nothing of the kind, tell the provider.");
+        match failed.field() {
+            Some(field) => refusal.field(field),
+            None => refusal,
+        }
     } else if failed.is_forbidden() {
         Refusal::new(
             Code::PodRefused,

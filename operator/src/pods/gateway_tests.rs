@@ -132,6 +132,7 @@ fn settings() -> Settings {
         start_deadline: Duration::from_secs(600),
         sweep_after: Duration::from_secs(600),
         ended_ttl: Duration::from_secs(600),
+        ended_per_publisher: 64,
     }
 }
 
@@ -342,6 +343,21 @@ async fn a_definite_no_is_told_in_the_servers_words_and_frees_the_capacity() {
     }
 }
 
+#[test]
+fn a_no_names_the_field_that_the_server_names() {
+    let status = json!({"status": "Failure", "code": 422, "reason": "Invalid", "message": "invalid", "details": {"causes": [
+        {"reason": "FieldValueInvalid", "message": "no"},
+        {"reason": "FieldValueTooLong", "message": "too long", "field": "spec.containers[0].image"}]}});
+    let refusal = rejected(&Failed {
+        verb: "create",
+        kind: "ApocryphPod",
+        name: key().name().to_string(),
+        cause: crate::pods::api::Cause::Refused(serde_json::from_value(status).unwrap()),
+    });
+    assert_eq!(refusal.field.as_deref(), Some("spec.containers[0].image"));
+    assert!(refusal.remedy.contains("tell the provider"));
+}
+
 /// Every request of the next minutes goes unanswered.
 fn silence(bench: &Bench) {
     for _ in 0..40 {
@@ -385,19 +401,6 @@ async fn an_unknown_outcome_that_comes_to_nothing_gives_the_capacity_back() {
     bench.submit().await.unwrap_err();
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!(bench.holds(), (1, 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_goes_away_does_not_stop_what_was_begun() {
-    let bench = bench();
-    let submit = bench.gateway.submit(bench.admitted(MANIFEST, 1, None));
-    assert!(
-        tokio::time::timeout(Duration::ZERO, submit).await.is_err(),
-        "the asker is gone at once"
-    );
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(bench.api.get(&path()).is_some());
-    assert_eq!(bench.holds(), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]

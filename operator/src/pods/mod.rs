@@ -69,6 +69,8 @@ pub struct Settings {
     pub sweep_after: Duration,
     /// Ended ApocryphPods go after.
     pub ended_ttl: Duration,
+    /// Of one publisher so many ended pods are kept until then; the longest ended of his own go before.
+    pub ended_per_publisher: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -259,6 +259,7 @@ async fn refuse(context: &Context, object: Arc<ApocryphPod>, finding: Finding) -
     let looked = Looked::new(Outcome::Waiting, RESYNC);
     if object.spec.tag.is_some() && ran(&object) {
         tracing::warn!(pod = %object.name_any(), code = %finding.code, fault = %finding.message, "a pod that runs is left as it is");
+        context.events.of_pod(&object, finding.code, &finding.message, true).await;
         return Ok(looked);
     }
     let object = write_status(context, object, &Judgement::only(finding)).await?;
@@ -366,7 +367,7 @@ async fn stopped(
     deployment: Option<&Deployment>,
     stop: Stop,
 ) -> Result<Looked, Error> {
-    let running = deployment.is_some();
+    let ran = ran(&object);
     let finding = match &stop {
         Stop::WaitingForRights => Finding::new(
             Code::WaitingForRights,
@@ -398,13 +399,30 @@ async fn stopped(
             format!("The cluster refuses the pod's {}.", failed.kind),
             "Ask the provider: the operator's log says why.",
         ),
-        // Nothing is known of the pod that was not known before.
-        Stop::Failed(_) => return Err(failure(stop)),
+        // Changed meanwhile; or nothing is known of a pod that ran that was not known before.
+        Stop::Failed(failed) if failed.is_conflict() || (ran && failed.refusal().is_none()) => {
+            return Err(failure(stop));
+        }
+        Stop::Failed(failed) => match failed.refusal() {
+            Some(words) => Finding::new(
+                Code::PodRefused,
+                format!("The cluster does not make the pod's {}: {words}", failed.kind),
+                "Wait: it is tried again until the start deadline. If it lasts, tell the provider, or choose another one.",
+            ),
+            None => Finding::new(
+                Code::ApiUnavailable,
+                format!("The cluster does not answer whether it makes the pod's {}.", failed.kind),
+                "Wait: it is tried again until the start deadline.",
+            ),
+        },
     };
-    // Whatever runs goes on running and is told of as before.
-    if !running || !matches!(stop, Stop::Contested { .. } | Stop::Failed(_)) {
-        write_status(context, object.clone(), &Judgement::only(finding)).await?;
+    // What ran goes on and is told of as before; that it is no longer looked after is for the admin to see.
+    if ran && matches!(stop, Stop::Contested { .. } | Stop::Failed(_)) {
+        let error = failure(stop);
+        context.events.of_pod(&object, finding.code, &error.to_string(), true).await;
+        return Err(error);
     }
+    write_status(context, object.clone(), &Judgement::only(finding)).await?;
     let looked = match stop {
         // Bounded by itself: when the grace is over it fails.
         Stop::WaitingForRights => return Ok(Looked::new(Outcome::Waiting, RIGHTS_RETRY)),
@@ -413,7 +431,7 @@ async fn stopped(
         }
         Stop::Contested { .. } | Stop::Failed(_) => Err(failure(stop)),
     };
-    if overdue(context, &object, deployment).is_some_and(|left| left.is_zero()) && !was_ready(&object) {
+    if overdue(context, &object, deployment).is_some_and(|left| left.is_zero()) && !ran {
         return give_up(context, &object).await;
     }
     looked

@@ -1,6 +1,6 @@
 //! The status of one pod as a stream.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use apocryph_crd::ApocryphPod;
 use futures::{
@@ -9,15 +9,14 @@ use futures::{
 };
 use kube::{Api, ResourceExt, runtime::reflector::ObjectRef};
 
-use super::{api::read, view};
+use super::{
+    api::{RETRY_MAX, RETRY_MIN, read},
+    view,
+};
 use crate::{
     model::{key::PodName, status::PodStatus},
     watches::{Subscription, Watches},
 };
-
-/// Waits between two reads that fail.
-const RETRY_MIN: Duration = Duration::from_millis(200);
-const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// The status now, then each change; ends when the object is gone.
 pub fn status_stream(watches: &Watches, api: Api<ApocryphPod>, name: &PodName) -> BoxStream<'static, PodStatus> {

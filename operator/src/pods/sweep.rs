@@ -1,5 +1,5 @@
 //! What nobody names: staged Secrets of requests that ended between two writes are removed, after asking once more; namespaces
-//! without an ApocryphPod are reported and never touched. And of ended ApocryphPods a bounded number is kept.
+//! without an ApocryphPod are reported and never touched. And of each publisher's ended ApocryphPods a bounded number is kept.
 
 mod ended;
 
@@ -17,8 +17,6 @@ use kube::{
     runtime::reflector::ObjectRef,
 };
 use tokio_util::sync::CancellationToken;
-
-pub use ended::{MAX as ENDED_MAX, PER_PUBLISHER_MAX as ENDED_PER_PUBLISHER_MAX};
 
 use super::{
     Clock, Metrics, Settings,
@@ -194,14 +192,14 @@ impl Sweeper {
         Ok(())
     }
 
-    /// Ended ApocryphPods beyond [`ENDED_PER_PUBLISHER_MAX`] and [`ENDED_MAX`], the longest ended first. The controller takes
-    /// the finalizer off what is deleted here.
+    /// Each publisher's ended ApocryphPods beyond `ended_per_publisher`, the longest ended first. The controller takes the
+    /// finalizer off what is deleted here.
     ///
     /// # Errors
     /// The API server did not answer; the rest stays until the next sweep. What it refuses to delete stays as well.
     pub async fn ended(&self) -> Result<(), Failed> {
         let objects = self.watches.apocryph_pods.state();
-        for object in ended::surplus(objects, ENDED_PER_PUBLISHER_MAX, ENDED_MAX) {
+        for object in ended::surplus(objects, self.settings.ended_per_publisher) {
             match self.surplus(&object).await {
                 Err(error) if error.is_unknown() => return Err(error),
                 Err(error) => tracing::warn!(%error, "an ended ApocryphPod stays"),
@@ -240,7 +238,7 @@ impl Sweeper {
         )
         .await;
         if found(deleted)?.is_some() {
-            tracing::info!(pod = %name, "ended, and too many have ended since: deleted before endedTTL");
+            tracing::info!(pod = %name, "ended, and too many of its publisher have ended since: deleted before endedTTL");
         }
         Ok(())
     }

@@ -3,11 +3,11 @@
 use super::{
     convert::{self, PodReplies},
     session::{Exchanged, Outcome, Replies, Session, Step, Turn},
-    status,
 };
 use crate::model::{
     key::PodName,
     logs::{Logged, LogsWanted},
+    refusal::not_found,
     services::Pods,
 };
 
@@ -36,5 +36,5 @@ pub async fn logs(session: Session<PodReplies>, pods: &dyn Pods, name: &PodName,
                 .map(|status| Step::More(convert::log_status(status, convert::now()))),
         })
         .await?;
-    session.refuse(status::gone()).await
+    session.refuse(not_found()).await
 }

@@ -16,7 +16,7 @@ use crate::{
     admission::credential::{self, Addressed, Expected},
     model::{
         key::{PodKey, PodName, Publisher},
-        refusal::Refusal,
+        refusal::{Refusal, not_found},
         services::Pods,
     },
 };
@@ -57,7 +57,7 @@ impl ManagePod {
     async fn order_end(&self, name: &PodName, life: Option<u64>) -> Result<Lives, Refusal> {
         let life = match life {
             Some(life) => life,
-            None => self.pods.find(name).await?.ok_or_else(status::gone)?.life,
+            None => self.pods.find(name).await?.ok_or_else(not_found)?.life,
         };
         self.pods.end(name, life).await?;
         Ok(Lives::One(life))
@@ -65,7 +65,7 @@ impl ManagePod {
 
     /// A fresh read: the cache knows no difference between "not there" and "not there yet".
     async fn find(&self, name: &PodName) -> Result<Lives, Refusal> {
-        self.pods.find(name).await?.map(|_| Lives::Any).ok_or_else(status::gone)
+        self.pods.find(name).await?.map(|_| Lives::Any).ok_or_else(not_found)
     }
 
     async fn follow(&self, session: Session<PodReplies>, name: &PodName, lives: Result<Lives, Refusal>) -> Exchanged {
@@ -92,7 +92,7 @@ impl ManagePod {
                 let reply = convert::description(description, convert::now());
                 session.finish(reply, Outcome::Ok).await
             }
-            Ok(None) => session.refuse(status::gone()).await,
+            Ok(None) => session.refuse(not_found()).await,
             Err(refusal) => session.refuse(refusal).await,
         }
     }

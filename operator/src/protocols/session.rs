@@ -35,8 +35,6 @@ use crate::{
 
 /// Bytes read from a stream at once.
 const READ_CHUNK: usize = 8 << 10;
-/// Told to peers whose request found the byte budget, or the share of streams that last, used up; in seconds.
-const BUSY_RETRY_AFTER: u32 = 5;
 /// Told to peers of a process that goes down, in seconds: about how long another needs to take over.
 const SHUTTING_DOWN_RETRY_AFTER: u32 = 5;
 
@@ -353,9 +351,7 @@ impl<R: Replies> Session<R> {
             .ok()
             .and_then(|count| self.environment.budget.clone().try_acquire_many_owned(count).ok());
         match (share, &mut self.bytes) {
-            (None, _) => Err(Unread::no(
-                Refusal::new(Code::Busy, "too many requests are being read").retry_after(BUSY_RETRY_AFTER),
-            )),
+            (None, _) => Err(Unread::no(Refusal::busy("too many requests are being read"))),
             (Some(share), Some(bytes)) => {
                 bytes.merge(share);
                 Ok(())
@@ -551,12 +547,10 @@ fn malformed(why: impl Into<String>) -> Unread {
 }
 
 fn too_many_that_last(whose: &str) -> Refusal {
-    Refusal::new(
-        Code::Busy,
-        format!("too many pods are being watched ({whose}): this stream ends, what was ordered on it stands"),
-    )
+    Refusal::busy(format!(
+        "too many pods are being watched ({whose}): this stream ends, what was ordered on it stands"
+    ))
     .remedy("watch the pod later, on fewer streams")
-    .retry_after(BUSY_RETRY_AFTER)
 }
 
 /// The answer of a process that goes down.

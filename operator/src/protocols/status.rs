@@ -11,7 +11,7 @@ use crate::model::{
     key::PodName,
     manifest::Complete,
     pod::PodRecord,
-    refusal::Refusal,
+    refusal::{Refusal, not_found},
     services::Pods,
     status::{Phase, PodStatus},
 };
@@ -69,7 +69,7 @@ async fn follow(
         .stream(first.chain(news.map(Item::Status)), |item| render(item, lives))
         .await?;
     let refusal = match pods.find(name).await {
-        Ok(None) => gone(),
+        Ok(None) => not_found(),
         Ok(Some(_)) => Refusal::new(Code::ApiUnavailable, "the pod was lost sight of; it exists")
             .remedy("watch it again")
             .retry_after(CATCH_UP_RETRY),
@@ -99,10 +99,4 @@ fn render(item: &Item, lives: Lives) -> Step<<PodReplies as Replies>::Message> {
             }
         }
     }
-}
-
-/// The answer about a pod that is not there, or is another publisher's: the two look alike.
-pub fn gone() -> Refusal {
-    Refusal::new(Code::NotFound, "this publisher has no pod of that id here")
-        .remedy("provision it; ended pods are remembered for some days only")
 }

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use apocryph_crd::{ApocryphPod, condition};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Pod};
 use kube::{Api, Client, runtime::reflector::Store};
 use tokio::{
     sync::watch,
@@ -39,7 +39,7 @@ use crate::{
     },
     ready::FrontDoor,
     telemetry::{events::Events, metrics::Metrics},
-    walls::Watchman,
+    walls::{self, Watchman},
     watches::Watches,
 };
 
@@ -126,13 +126,13 @@ async fn start(
     let (Keys { identity, tag_key }, store) = standby.step_forward();
     let peer_id = identity.peer_id();
 
-    let capacity = Tracker::new(config.capacity.clone(), watches.clone(), Arc::new(|| true));
+    let capacity = Tracker::new(config.capacity.clone(), watches.clone());
     let prices = Pricing::new();
     let events = Events::new(client.clone(), Some(config.pod.name.clone()));
-    let (watchman, walls) = Watchman::new(client.clone(), config.walls.clone());
+    let (watchman, watched_walls) = Watchman::new(client.clone(), config.walls.clone());
     let door: Arc<dyn Door> = Arc::new(FrontDoor {
         cordoned: config.cordoned,
-        walls: walls.walls,
+        walls: watched_walls.walls.clone(),
         prices: prices.clone(),
     });
     let gateway = Gateway::new(client.clone(), watches.clone(), &config.pods);
@@ -152,7 +152,7 @@ async fn start(
         sealing_key: SealingKey::generate(),
         payment_address: config.payment_address,
         image_id,
-        policies_hash: walls.hash,
+        policies_hash: watched_walls.hash,
     };
     let offering = Offering {
         capacity: capacity.clone(),
@@ -181,6 +181,17 @@ async fn start(
         work.clone(),
     ));
     parts.forever("the walls", watchman.run());
+    parts.forever("what is told of the walls", {
+        let own = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            name: Some(config.pod.name.clone()),
+            namespace: Some(config.pod.namespace.clone()),
+            uid: Some(config.pod.uid.clone()),
+            ..ObjectReference::default()
+        };
+        walls::tell(watched_walls.walls, events.clone(), own)
+    });
     parts.forever("the holds", {
         let (capacity, client) = (capacity.clone(), client.clone());
         async move { capacity.look_after_holds(client).await }

@@ -1,4 +1,4 @@
-//! Kubernetes Events: what `kubectl describe` tells of an ApocryphPod and of the pricing ConfigMap. They tell; nothing depends
+//! Kubernetes Events: what `kubectl describe` tells of an ApocryphPod, the pricing ConfigMap and the operator's own Pod. They tell; nothing depends
 //! on them, so one that cannot be written is logged and forgotten.
 
 use std::time::Duration;
@@ -48,6 +48,11 @@ impl Events {
     pub async fn of_pricing(&self, config: &ConfigMap, reason: &str, message: &str, warning: bool) {
         self.publish(config.object_ref(&()), reason, message, "ReadPrices", warning)
             .await;
+    }
+
+    /// What is wrong with this process' own surroundings.
+    pub async fn of_own_pod(&self, pod: &ObjectReference, code: Code, message: &str) {
+        self.publish(pod.clone(), code.reason(), message, "Check", true).await;
     }
 
     async fn publish(&self, about: ObjectReference, reason: &str, message: &str, action: &str, warning: bool) {

@@ -78,6 +78,7 @@ pub fn settings() -> Settings {
         start_deadline: std::time::Duration::from_secs(600),
         sweep_after: std::time::Duration::from_secs(600),
         ended_ttl: std::time::Duration::from_secs(7 * 24 * 3600),
+        ended_per_publisher: 64,
     }
 }
 

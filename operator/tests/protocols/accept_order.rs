@@ -9,8 +9,9 @@ use apocryph_proto::{
 use apocryph_provider::{
     admission,
     model::{
+        key::Publisher,
         pod::{LifeState, Offer, PodRecord},
-        refusal::Refusal,
+        refusal::{BUSY_RETRY_AFTER, Refusal},
         services::{HoldEnd, Verdict},
     },
     protocols::convert,
@@ -246,7 +247,7 @@ async fn a_name_that_is_fought_over_is_given_up_after_some_rounds() {
     let refusal = refused(&world, signed_provision(&after(0))).await;
     assert_eq!(
         (refusal.code.as_str(), refusal.retry_after),
-        ("busy", admission::BUSY_RETRY)
+        ("busy", BUSY_RETRY_AFTER)
     );
 }
 
@@ -325,7 +326,7 @@ async fn writes_under_way_are_bounded_and_the_one_too_many_gives_its_hold_back()
     let refusal = provision().await.unwrap_err();
     assert_eq!(
         (refusal.code, refusal.retry_after),
-        (Code::Busy, Some(admission::BUSY_RETRY))
+        (Code::Busy, Some(BUSY_RETRY_AFTER))
     );
     assert_eq!(*world.hold_ends.borrow(), [HoldEnd::Released]);
     go_on.cancel();
@@ -334,6 +335,39 @@ async fn writes_under_way_are_bounded_and_the_one_too_many_gives_its_hold_back()
     }
     *world.record.lock().unwrap() = Ok(None);
     assert!(provision().await.is_ok(), "there is room again");
+}
+
+#[tokio::test]
+async fn new_pods_come_no_faster_than_the_pace_and_only_those_count() {
+    use apocryph_provider::admission::{Outcome, pace::{PUBLISHER_BURST, TOTAL_BURST}};
+    let world = World::new();
+    let admission = admission(&world);
+    let of = |publisher: u8| {
+        let mut request = parsed();
+        request.key.publisher = Publisher([publisher; 20]);
+        *world.record.lock().unwrap() = Ok(None);
+        admission.provision(request)
+    };
+    let full = || HoldAnswer::Refuse(Refusal::new(Code::InsufficientCapacity, "full"));
+    world.holds.lock().unwrap().extend((0..TOTAL_BURST).map(|_| full()));
+    for _ in 0..TOTAL_BURST {
+        of(1).await.unwrap_err();
+    }
+    for publisher in [1, 2] {
+        for _ in 0..PUBLISHER_BURST {
+            of(publisher).await.unwrap();
+        }
+    }
+    let before = world.calls().len();
+    let refusal = of(1).await.unwrap_err();
+    assert_eq!((refusal.code, refusal.retry_after), (Code::Busy, Some(10)), "{refusal}");
+    let refusal = of(3).await.unwrap_err();
+    assert_eq!((refusal.code, refusal.retry_after), (Code::Busy, Some(1)), "{refusal}");
+    assert!(!world.calls()[before..].contains(&"hold"), "refused before capacity is counted");
+
+    *world.record.lock().unwrap() = Ok(Some(record(1, LifeState::Alive)));
+    let attached = admission.provision(parsed()).await;
+    assert!(matches!(attached, Ok(Outcome::Attached { .. })), "{attached:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use apocryph_crd::ApocryphPod;
 use apocryph_proto::outcome::Code;
@@ -34,11 +34,7 @@ impl World {
 
     fn tracker(&self, settings: Settings) -> Arc<Tracker> {
         let world = self.clone();
-        Tracker::of(
-            settings,
-            Box::new(move || seen(&world.0.lock().unwrap())),
-            Arc::new(|| true),
-        )
+        Tracker::of(settings, Box::new(move || seen(&world.0.lock().unwrap())))
     }
 }
 
@@ -169,6 +165,38 @@ async fn a_hold_counts_until_the_watch_shows_its_object_and_never_twice() {
     assert_eq!(left(&tracker).await, 400);
 }
 
+#[tokio::test]
+async fn a_pod_that_is_ended_at_once_counts_until_its_namespace_is_gone() {
+    let ending = ENDED.split("status").next().unwrap();
+    let world = World::new("");
+    let tracker = world.tracker(Settings {
+        max_pods: Some(1),
+        max_cpu_millis: Some(600),
+        ..Settings::default()
+    });
+    world.set(&[NODE, &object(&name(1), 1, 600, ending)]);
+    let refusal = tracker.hold(&name(2), &demand(1)).await.err().unwrap();
+    assert_eq!(refusal.code, Code::InsufficientCapacity);
+    world.set(&[NODE, &object(&name(1), 1, 600, ENDED)]);
+    hold(&tracker, &name(2), demand(600)).await;
+}
+
+#[tokio::test]
+async fn with_as_many_ended_pods_as_are_remembered_only_a_new_life_of_one_is_taken() {
+    let world = World::new("");
+    let tracker = world.tracker(Settings {
+        max_ended: Some(2),
+        ..Settings::default()
+    });
+    let (one, two) = (object(&name(1), 1, 1, ENDED), object(&name(2), 1, 1, ENDED));
+    world.set(&[NODE, &one, &object(&name(2), 1, 1, "")]);
+    hold(&tracker, &name(3), demand(1)).await;
+    world.set(&[NODE, &one, &two]);
+    let refusal = tracker.hold(&name(3), &demand(1)).await.err().unwrap();
+    assert_eq!((refusal.code, refusal.resource), (Code::InsufficientCapacity, Some("pods")));
+    hold(&tracker, &name(2), demand(1)).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hold_for_a_new_life_outlasts_the_ended_object() {
     let world = World::new(NODE);
@@ -241,25 +269,6 @@ async fn waiters_and_holds_are_bounded() {
     );
     holds.pop();
     hold(&tracker, &name(5000), nothing).await;
-}
-
-#[tokio::test]
-async fn nothing_is_admitted_before_the_caches_are_read() {
-    let synced = Arc::new(AtomicBool::new(false));
-    let asked = synced.clone();
-    let tracker = Tracker::of(
-        Settings::default(),
-        Box::new(|| seen(NODE)),
-        Arc::new(move || asked.load(Ordering::SeqCst)),
-    );
-    let refusal = tracker.answer(&demand(1)).fits.unwrap_err();
-    assert_eq!((refusal.code, refusal.retry_after.is_some()), (Code::NotSynced, true));
-    assert_eq!(
-        tracker.hold(&name(1), &demand(1)).await.err().unwrap().code,
-        Code::NotSynced
-    );
-    synced.store(true, Ordering::SeqCst);
-    assert!(tracker.answer(&demand(1)).fits.is_ok());
 }
 
 #[test]
@@ -357,18 +366,25 @@ async fn a_burst_of_questions_counts_the_cluster_once() {
             counter.fetch_add(1, Ordering::SeqCst);
             seen(&world.0.lock().unwrap())
         }),
-        Arc::new(|| true),
     );
     for _ in 0..1000 {
         let answer = tracker.answer(&demand(600));
         assert_eq!((answer.fits, answer.report.free.cpu_millis), (Ok(()), 1000));
         tracker.report();
     }
-    assert_eq!(counts.load(Ordering::SeqCst), 1);
+    for n in 0..1000 {
+        assert!(tracker.hold(&name(n), &demand(1001)).await.is_err());
+    }
+    assert_eq!(counts.load(Ordering::SeqCst), 1, "what does not fit is refused from the same count");
     // What is promised counts at once, given back as well.
     let held = hold(&tracker, &name(1), demand(600)).await;
     let answer = tracker.answer(&demand(600));
     assert_eq!((answer.fits.is_ok(), answer.report.free.cpu_millis), (false, 400));
+    let again = demand(600);
+    let mut again = tracker.hold(&name(1), &again);
+    // It does not fit beside itself, and is not refused for that.
+    assert!(futures::poll!(&mut again).is_pending());
+    drop(again);
     drop(held);
     assert_eq!(tracker.answer(&demand(600)).fits, Ok(()));
     tokio::time::advance(ANSWER_AGE_MAX).await;

@@ -1,5 +1,5 @@
-//! How many ended ApocryphPods are kept: each publisher may end as many pods as he likes within `endedTTL`, and all of them are
-//! in etcd and in the caches.
+//! How many ended ApocryphPods of one publisher are kept: he may end as many as he likes within `endedTTL`, and all of them are
+//! in etcd and in the caches. Of all publishers together capacity bounds the number: with too many it takes no new pod.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,27 +12,22 @@ use crate::pods::{
     view,
 };
 
-/// Most ended ApocryphPods of one publisher; beyond, the longest ended go before `endedTTL`.
-pub const PER_PUBLISHER_MAX: usize = 64;
-/// Most of all publishers together.
-pub const MAX: usize = 2000;
-
-/// What is too much, longest ended first.
-pub fn surplus(objects: Vec<Arc<ApocryphPod>>, per_publisher: usize, all: usize) -> Vec<Arc<ApocryphPod>> {
+/// What of each publisher is too much, longest ended first. His own pods alone pay for it: a refusal would shut out, for as long
+/// as `endedTTL`, whoever deploys often; and another's ended pod, forgotten before its time, would be started again by whoever
+/// resumes it.
+pub fn surplus(objects: Vec<Arc<ApocryphPod>>, per_publisher: usize) -> Vec<Arc<ApocryphPod>> {
     let mut ended: Vec<(Timestamp, Arc<ApocryphPod>)> = objects
         .into_iter()
         .filter_map(|object| Some((since(&object)?, object)))
         .collect();
     // Latest first; names make it the same each time.
     ended.sort_by_key(|(since, object)| (std::cmp::Reverse(*since), object.name_any()));
-    let mut kept = 0usize;
     let mut of_publisher: BTreeMap<String, usize> = BTreeMap::new();
     let mut surplus = Vec::new();
     for (_, object) in ended {
         let his = of_publisher.entry(object.spec.publisher.clone()).or_default();
-        if *his < per_publisher && kept < all {
+        if *his < per_publisher {
             *his = his.saturating_add(1);
-            kept = kept.saturating_add(1);
         } else {
             surplus.push(object);
         }
@@ -63,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_ended_go_by_publisher_and_then_of_all() {
+    fn of_each_publisher_the_longest_ended_go_and_never_anothers() {
         let pods = vec![
             pod("a1", "a", Some("2026-01-01T00:00:01Z")),
             pod("a2", "a", Some("2026-01-01T00:00:05Z")),
@@ -72,13 +67,12 @@ mod tests {
             pod("b1", "b", Some("2026-01-01T00:00:02Z")),
             pod("c1", "c", Some("2026-01-01T00:00:03Z")),
         ];
-        let names = |per_publisher, all| -> Vec<String> {
-            let surplus = surplus(pods.clone(), per_publisher, all);
+        let names = |per_publisher| -> Vec<String> {
+            let surplus = surplus(pods.clone(), per_publisher);
             surplus.iter().map(|object| object.name_any()).collect()
         };
-        assert_eq!(names(3, 5), Vec::<String>::new());
-        assert_eq!(names(2, 5), ["a1"], "more of one publisher do not push out another's");
-        assert_eq!(names(2, 3), ["a1", "b1"]);
-        assert_eq!(names(1, 1), ["a1", "b1", "c1", "a2"], "never what has not ended");
+        assert_eq!(names(3), Vec::<String>::new());
+        assert_eq!(names(2), ["a1"], "more of one publisher do not push out another's");
+        assert_eq!(names(1), ["a1", "a2"], "never what has not ended");
     }
 }

@@ -65,7 +65,10 @@ impl Message for Raw {
 }
 
 fn refused(refused: served::Refused) -> Refusal {
-    let refusal = Refusal::new(refused.code, refused.message).remedy(refused.remedy);
+    let mut refusal = Refusal::new(refused.code, refused.message);
+    if !refused.remedy.is_empty() {
+        refusal = refusal.remedy(refused.remedy);
+    }
     if refused.field.is_empty() {
         refusal
     } else {

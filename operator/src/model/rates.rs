@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -30,7 +30,11 @@ struct Buckets<K> {
 impl<K: Hash + Eq> Rates<K> {
     /// `burst` at once after a pause, then `per_second`.
     pub fn new(burst: u32, per_second: u32) -> Rates<K> {
-        let interval = Duration::from_secs(1) / per_second.max(1);
+        Rates::every(burst, Duration::from_secs(1) / per_second.max(1))
+    }
+
+    /// `burst` at once after a pause, then one in each interval.
+    pub fn every(burst: u32, interval: Duration) -> Rates<K> {
         Rates {
             interval,
             capacity: interval.saturating_mul(burst.max(1)),
@@ -43,7 +47,7 @@ impl<K: Hash + Eq> Rates<K> {
 
     /// Takes a token; `false`: there is none.
     pub fn take(&self, key: K, now: Instant) -> bool {
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.lock();
         if buckets.full_at.len() >= buckets.purge_at {
             buckets.full_at.retain(|_, full_at| *full_at > now);
             buckets.purge_at = (buckets.full_at.len() * 2).clamp(PURGE_AT, BUCKETS_MAX);
@@ -58,6 +62,16 @@ impl<K: Hash + Eq> Rates<K> {
             buckets.full_at.insert(key, full_at);
         }
         allowed
+    }
+
+    /// Is there a token? Takes none.
+    pub fn has(&self, key: &K, now: Instant) -> bool {
+        let full_at = self.lock().full_at.get(key).copied();
+        full_at.is_none_or(|at| at.saturating_duration_since(now) + self.interval <= self.capacity)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Buckets<K>> {
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cfg(test)]
@@ -76,6 +90,7 @@ mod tests {
         let start = Instant::now();
         let taken: Vec<bool> = (0..4).map(|_| rates.take("a", start)).collect();
         assert_eq!(taken, [true, true, true, false]);
+        assert_eq!([rates.has(&"a", start), rates.has(&"b", start)], [false, true]);
         assert!(rates.take("b", start), "others are not at fault");
         let later = start + Duration::from_millis(100);
         assert_eq!([rates.take("a", later), rates.take("a", later)], [true, false]);
