@@ -140,6 +140,11 @@ async fn an_uninstall_leaves_tenants_running_and_an_install_takes_them_over() ->
     pods::exactly_these(&scene.admin, &[]).await
 }
 
+/// A provision has fewer messages until running.
+const MESSAGES: usize = 8;
+/// Pods that start at once: each is Ready within the tests' short deadline on two busy cores.
+const AT_ONCE: usize = 6;
+
 #[tokio::test]
 async fn the_stream_cut_before_and_after_every_message_arrives_at_one_running_pod() -> Result<()> {
     let scene = alone(Profile::Base).await?;
