@@ -380,8 +380,8 @@ async fn a_burst_of_questions_counts_the_cluster_once() {
     let held = hold(&tracker, &name(1), demand(600)).await;
     let answer = tracker.answer(&demand(600));
     assert_eq!((answer.fits.is_ok(), answer.report.free.cpu_millis), (false, 400));
-    let again = demand(600);
-    let mut again = tracker.hold(&name(1), &again);
+    let (one, wanted) = (name(1), demand(600));
+    let mut again = tracker.hold(&one, &wanted);
     // It does not fit beside itself, and is not refused for that.
     assert!(futures::poll!(&mut again).is_pending());
     drop(again);
