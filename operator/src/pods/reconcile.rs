@@ -259,7 +259,10 @@ async fn refuse(context: &Context, object: Arc<ApocryphPod>, finding: Finding) -
     let looked = Looked::new(Outcome::Waiting, RESYNC);
     if object.spec.tag.is_some() && ran(&object) {
         tracing::warn!(pod = %object.name_any(), code = %finding.code, fault = %finding.message, "a pod that runs is left as it is");
-        context.events.of_pod(&object, finding.code, &finding.message, true).await;
+        context
+            .events
+            .of_pod(&object, finding.code, &finding.message, true)
+            .await;
         return Ok(looked);
     }
     let object = write_status(context, object, &Judgement::only(finding)).await?;
@@ -411,7 +414,10 @@ async fn stopped(
             ),
             None => Finding::new(
                 Code::ApiUnavailable,
-                format!("The cluster does not answer whether it makes the pod's {}.", failed.kind),
+                format!(
+                    "The cluster does not answer whether it makes the pod's {}.",
+                    failed.kind
+                ),
                 "Wait: it is tried again until the start deadline.",
             ),
         },
@@ -419,7 +425,10 @@ async fn stopped(
     // What ran goes on and is told of as before; that it is no longer looked after is for the admin to see.
     if ran && matches!(stop, Stop::Contested { .. } | Stop::Failed(_)) {
         let error = failure(stop);
-        context.events.of_pod(&object, finding.code, &error.to_string(), true).await;
+        context
+            .events
+            .of_pod(&object, finding.code, &error.to_string(), true)
+            .await;
         return Err(error);
     }
     write_status(context, object.clone(), &Judgement::only(finding)).await?;
