@@ -32,61 +32,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    limits::{Connections, Settings, Streams, lasting, quic},
+    limits::{Connections, Settings, Streams, quic},
+    permits::{AddressLimits, Limit, Origin, PeerLimits, PeerSlot, Permit, Pool, RefusalPermit},
     prefix::Prefix,
-    slots::{Slot, Slots},
+    slots::Slots,
 };
-use crate::{model::rates::Rates, protocols::session::Slot as StreamSlot, telemetry::metrics::Metrics};
-
-/// The limit that a stream or a connection is over: the label `limit` in metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Limit {
-    Connection,
-    Peer,
-    Address,
-    /// Per IPv6 /48.
-    Network,
-    Total,
-    /// Streams opened per second and address (IPv6: /48).
-    Rate,
-    /// The process is going down.
-    Draining,
-    /// Handshakes per address.
-    Pending,
-    /// Handshakes over QUIC, in all.
-    PendingQuic,
-}
-
-impl Limit {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Limit::Connection => "connection",
-            Limit::Peer => "peer",
-            Limit::Address => "address",
-            Limit::Network => "network",
-            Limit::Total => "total",
-            Limit::Rate => "rate",
-            Limit::Draining => "draining",
-            Limit::Pending => "pending",
-            Limit::PendingQuic => "pending_quic",
-        }
-    }
-
-    /// For the peer that is refused.
-    pub const fn explain(self) -> &'static str {
-        match self {
-            Limit::Connection => "on this connection",
-            Limit::Peer => "by this peer",
-            Limit::Address => "from this address",
-            Limit::Network => "from this IPv6 network",
-            Limit::Total => "in all",
-            Limit::Rate => "too fast from this address",
-            Limit::Draining => "this process is going down",
-            Limit::Pending => "in the handshake from this address",
-            Limit::PendingQuic => "in the handshake over QUIC",
-        }
-    }
-}
+use crate::{model::rates::Rates, telemetry::metrics::Metrics};
 
 /// A stream that is to be served.
 pub struct Admitted {
@@ -110,98 +61,6 @@ pub struct Refused {
 pub enum Arrival {
     Admitted(Admitted),
     Refused(Refused),
-}
-
-/// A stream's share of every limit.
-pub struct Permit {
-    shares: Vec<Share>,
-    // Limits are remembered as long as somebody counts on them.
-    _peer: Arc<PeerSlot>,
-    _origin: Origin,
-}
-
-/// A stream's share of one limit.
-struct Share {
-    limit: Limit,
-    lasting: Arc<Semaphore>,
-    _held: OwnedSemaphorePermit,
-    lasts: Option<OwnedSemaphorePermit>,
-}
-
-impl StreamSlot for Permit {
-    fn last(&mut self) -> Result<(), &'static str> {
-        for share in &mut self.shares {
-            let lasts = share.lasting.clone().try_acquire_owned();
-            share.lasts = Some(lasts.map_err(|_| share.limit.explain())?);
-        }
-        Ok(())
-    }
-}
-
-/// A refused stream's share of the refuser.
-pub struct RefusalPermit {
-    _connection: OwnedSemaphorePermit,
-    _total: OwnedSemaphorePermit,
-}
-
-type PeerSlot = Slot<PeerId, PeerLimits>;
-type AddressSlot = Slot<Prefix, AddressLimits>;
-
-struct PeerLimits {
-    streams: Pool,
-}
-
-struct AddressLimits {
-    streams: Pool,
-    connections: Arc<Semaphore>,
-    pending: Arc<Semaphore>,
-}
-
-/// One limit of streams.
-struct Pool {
-    all: Arc<Semaphore>,
-    /// Of them, those that last.
-    lasting: Arc<Semaphore>,
-}
-
-impl Pool {
-    fn new(streams: usize) -> Pool {
-        Pool {
-            all: Arc::new(Semaphore::new(streams)),
-            lasting: Arc::new(Semaphore::new(lasting(streams))),
-        }
-    }
-
-    fn take(&self, limit: Limit) -> Result<Share, Limit> {
-        let held = self.all.clone().try_acquire_owned().map_err(|_| limit)?;
-        Ok(Share {
-            limit,
-            lasting: self.lasting.clone(),
-            _held: held,
-            lasts: None,
-        })
-    }
-}
-
-/// What a remote address is counted by: its prefix and, with IPv6, the network around that.
-#[derive(Clone)]
-struct Origin(Vec<(Limit, Arc<AddressSlot>)>);
-
-impl Origin {
-    /// A permit of each; or the limit that is used up.
-    fn take(&self, of: impl Fn(&AddressLimits) -> &Arc<Semaphore>) -> Result<Vec<OwnedSemaphorePermit>, Limit> {
-        let take = |(limit, slot): &(Limit, Arc<AddressSlot>)| of(slot).clone().try_acquire_owned().map_err(|_| *limit);
-        self.0.iter().map(take).collect()
-    }
-
-    /// The limit of connections that is used up.
-    fn full(&self) -> Option<Limit> {
-        let full = self
-            .0
-            .iter()
-            .find(|(_, slot)| slot.connections.available_permits() == 0);
-        full.map(|(limit, _)| *limit)
-    }
 }
 
 /// What all connections share.
@@ -369,7 +228,10 @@ impl NetworkBehaviour for Behaviour {
         let Ok(mut permits) = origin.take(|limits| &limits.pending) else {
             return Err(self.deny(Limit::Pending));
         };
-        if remote.iter().any(|part| matches!(part, Protocol::Quic | Protocol::QuicV1)) {
+        if remote
+            .iter()
+            .any(|part| matches!(part, Protocol::Quic | Protocol::QuicV1))
+        {
             let Ok(permit) = self.pending_quic.clone().try_acquire_owned() else {
                 return Err(self.deny(Limit::PendingQuic));
             };
@@ -570,6 +432,7 @@ impl fmt::Debug for Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocols::session::Slot as _;
 
     fn behaviour(settings: &Settings) -> (Behaviour, mpsc::Receiver<Arrival>) {
         Behaviour::new(settings, Vec::new(), Metrics::unregistered(), CancellationToken::new())

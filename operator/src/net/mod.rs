@@ -5,6 +5,7 @@ mod frames;
 pub mod identity;
 pub mod inbound;
 pub mod limits;
+pub mod permits;
 mod prefix;
 pub mod router;
 mod slots;
