@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, future::Future, panic::AssertUnwindSafe, sync::
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
-use libp2p::{PeerId, StreamProtocol};
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
@@ -113,13 +113,7 @@ impl Router {
             return; // never negotiated
         };
         let caller = caller(admitted.peer);
-        let span = tracing::info_span!(
-            "exchange",
-            request_id = %caller.request_id,
-            protocol = handler.protocol(),
-            peer = caller.peer,
-            remote = %admitted.remote,
-        );
+        let span = span(&caller, handler.protocol(), &admitted.remote);
         let served = handler.handle(admitted, caller, self.environment.clone());
         self.spawn(served.instrument(span));
     }
@@ -181,10 +175,61 @@ impl Router {
     }
 }
 
+/// Of everything that an exchange logs.
+fn span(caller: &Caller, protocol: &str, remote: &Multiaddr) -> tracing::Span {
+    tracing::info_span!(
+        "exchange",
+        request_id = %caller.request_id,
+        protocol,
+        peer = caller.peer,
+        %remote,
+    )
+}
+
 fn caller(peer: PeerId) -> Caller {
     Caller {
         request_id: format!("{:016x}", rand::random::<u64>()).into(),
         peer: peer.to_base58(),
         peer_bytes: peer.to_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_an_exchange_logs_has_its_callers_id() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let (one, other) = (caller(PeerId::random()), caller(PeerId::random()));
+        assert_ne!(one.request_id, other.request_id);
+        tracing::subscriber::with_default(subscriber, || {
+            span(&one, "/p", &Multiaddr::empty()).in_scope(|| tracing::info!("served"));
+        });
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(log.contains(&format!("request_id={}", one.request_id)), "{log}");
     }
 }

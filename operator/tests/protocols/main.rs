@@ -8,6 +8,9 @@ mod attest_and_capacity;
 mod credential;
 mod looks;
 mod manage;
+#[path = "../pods_support/mod.rs"]
+mod pods_support;
+mod request_id;
 mod same_pod;
 mod status_stream;
 mod support;

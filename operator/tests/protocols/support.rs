@@ -55,6 +55,8 @@ use tokio_util::{
 };
 
 pub const PROVIDER: &str = "12D3KooWProviderProviderProviderProviderProviderProv";
+/// Of every stream.
+pub const REQUEST_ID: &str = "0123";
 pub const REQUESTER: &str = "12D3KooWRequesterRequesterRequesterRequesterRequest";
 /// More than a whole exchange of a test writes.
 pub const PIPE: usize = 4 << 20;
@@ -548,7 +550,7 @@ where
     let (drain, metrics) = (CancellationToken::new(), Metrics::unregistered());
     let environment = Environment::new(Settings::default(), metrics.clone(), drain.clone());
     let caller = Caller {
-        request_id: "0123".into(),
+        request_id: REQUEST_ID.into(),
         peer: REQUESTER.to_owned(),
         peer_bytes: vec![0, 1, 2],
     };
