@@ -136,11 +136,11 @@ use crate::{ApocryphPodStatus, form};
     validation = Rule::new(unique_in_pod("p.targetPort == q.targetPort && p.protocol == q.protocol"))
         .message("targetPort is unique within the pod and the protocol")
         .field_path(".containers"),
-    validation = Rule::new(unique_in_pod("p.name == q.name"))
+    validation = Rule::new(among_containers("p.name == q.name", ""))
         .message("a port's name is unique within the pod")
         .field_path(".containers"),
     validation = Rule::new(
-        "self.replicas == 1 || !has(self.volumes) || self.volumes.all(v, v.type != 'Filesystem' || (has(v.accessMode) && v.accessMode == 'ReadWriteMany'))"
+        "self.replicas <= 1 || !has(self.volumes) || self.volumes.all(v, v.type != 'Filesystem' || (has(v.accessMode) && v.accessMode == 'ReadWriteMany'))"
     )
     .message("a volume of more than one replica has accessMode ReadWriteMany")
     .field_path(".volumes"),
@@ -199,10 +199,16 @@ pub struct ApocryphPodSpec {
     pub end: Option<End>,
 }
 
-/// Every port `p` of the pod equals none but itself. Nothing that is cheaper in CEL reaches over all containers.
+/// Every port `p` of the pod equals none but itself.
 fn unique_in_pod(equal: &str) -> String {
+    among_containers(equal, &format!(" && c.ports.exists_one(q, {equal})"))
+}
+
+/// Every port `p` equals none of another container; `and` says what else holds of it. Nothing that is cheaper in CEL reaches
+/// over all containers.
+fn among_containers(equal: &str, and: &str) -> String {
     format!(
-        "self.containers.all(c, !has(c.ports) || c.ports.all(p, self.containers.exists_one(d, has(d.ports) && d.ports.exists(q, {equal})) && c.ports.exists_one(q, {equal})))"
+        "self.containers.all(c, !has(c.ports) || c.ports.all(p, self.containers.exists_one(d, has(d.ports) && d.ports.exists(q, {equal})){and}))"
     )
 }
 
