@@ -152,7 +152,10 @@ mod tests {
             let refusal = door.accepting().err();
             assert_eq!(refusal.as_ref().map(|refusal| refusal.code), code);
             let told = refusal.map(|refusal| refusal.message).unwrap_or_default();
-            assert!(!told.contains("apocryph-tenant-pods"), "no name of a policy for strangers: {told}");
+            assert!(
+                !told.contains("apocryph-tenant-pods"),
+                "no name of a policy for strangers: {told}"
+            );
         }
     }
 }

@@ -255,7 +255,11 @@ async fn what_the_cluster_does_not_make_is_told_and_holds_its_capacity_no_longer
     let words = "Internal error occurred: failed to allocate a nodePort: range is full";
     let said = [
         (Fault::Refuse(500, words), "PodRefused", words),
-        (Fault::Refuse(503, "the webhook is away"), "PodRefused", "the webhook is away"),
+        (
+            Fault::Refuse(503, "the webhook is away"),
+            "PodRefused",
+            "the webhook is away",
+        ),
         (Fault::Silent, "ApiUnavailable", "does not answer"),
     ];
     for (fault, code, words) in said {
@@ -293,8 +297,12 @@ async fn a_pod_that_runs_and_cannot_be_looked_after_goes_on_and_the_admin_hears_
     }
 
     let mut world = running().await;
-    world.api.webhook(&service_path(), |service| service["spec"]["ports"][0]["port"] = json!(1));
-    world.api.edit(&service_path(), |service| service["spec"]["selector"] = json!({}));
+    world.api.webhook(&service_path(), |service| {
+        service["spec"]["ports"][0]["port"] = json!(1)
+    });
+    world
+        .api
+        .edit(&service_path(), |service| service["spec"]["selector"] = json!({}));
     world.look().await.unwrap_err();
     assert!(warning(&world).unwrap().contains("does not stay as it was written"));
 }
@@ -303,7 +311,9 @@ async fn a_pod_that_runs_and_cannot_be_looked_after_goes_on_and_the_admin_hears_
 fn warning(world: &World) -> Option<String> {
     let events = world.api.bodies().into_iter().rev();
     let mut warnings = events.filter(|(request, body)| request.contains("/events") && body["type"] == "Warning");
-    warnings.next().map(|(_, body)| body["note"].as_str().unwrap().to_owned())
+    warnings
+        .next()
+        .map(|(_, body)| body["note"].as_str().unwrap().to_owned())
 }
 
 #[tokio::test]

@@ -37,7 +37,10 @@ fn the_charts_defaults_hold() {
     let config = default_config();
     assert_eq!(config.lease.identity, "apocryph-provider-0_u1");
     assert_eq!(config.capacity.max_pods, None);
-    assert_eq!((config.pods.ended_per_publisher, config.capacity.max_ended), (64, Some(2000)));
+    assert_eq!(
+        (config.pods.ended_per_publisher, config.capacity.max_ended),
+        (64, Some(2000))
+    );
     assert_eq!(config.capacity.storage, None);
     assert_eq!(config.pods.storage_class, None);
     assert_eq!(config.pods.ended_ttl, Duration::from_secs(7 * 86400));

@@ -369,7 +369,10 @@ impl NetworkBehaviour for Behaviour {
         let Ok(mut permits) = origin.take(|limits| &limits.pending) else {
             return Err(self.deny(Limit::Pending));
         };
-        if remote.iter().any(|part| matches!(part, Protocol::Quic | Protocol::QuicV1)) {
+        if remote
+            .iter()
+            .any(|part| matches!(part, Protocol::Quic | Protocol::QuicV1))
+        {
             let Ok(permit) = self.pending_quic.clone().try_acquire_owned() else {
                 return Err(self.deny(Limit::PendingQuic));
             };

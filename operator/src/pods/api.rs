@@ -70,7 +70,8 @@ impl Failed {
 
     /// The server's own words where it answered, clipped; `None`: it did not.
     pub fn refusal(&self) -> Option<String> {
-        self.status().map(|status| status.message.chars().take(WORDS_MAX).collect())
+        self.status()
+            .map(|status| status.message.chars().take(WORDS_MAX).collect())
     }
 
     /// The field at fault, where the server names one: a path in the object that was written.

@@ -20,7 +20,7 @@ use super::{
     deadline::{give_up, or_overdue, overdue},
     finalize,
     gather::{fresh_namespace, gather, nodes_of},
-    objects::{self, Decided, Level, PullPolicy, namespace},
+    objects::{self, Decided, namespace},
     owned::Owned,
     report::write_status,
     status::{Facts, Finding, Judgement, judge, of_this_life},
@@ -242,14 +242,11 @@ fn hands(context: &Context) -> Hands<'_> {
 
 /// From the nodes as they are now, for a life that begins.
 fn decide(context: &Context) -> Decided {
-    Decided {
-        level: if context.capacity.report().images_may_run_as_root {
-            Level::Baseline
-        } else {
-            Level::Restricted
-        },
-        pull: PullPolicy::on(context.watches.nodes.state().iter().map(Arc::as_ref)),
-    }
+    let nodes = context.watches.nodes.state();
+    Decided::by_nodes(
+        context.capacity.report().images_may_run_as_root,
+        nodes.iter().map(Arc::as_ref),
+    )
 }
 
 /// Of a pod that was admitted and whose spec does not validate (any more): what runs goes on running, and a publisher is told
@@ -259,7 +256,10 @@ async fn refuse(context: &Context, object: Arc<ApocryphPod>, finding: Finding) -
     let looked = Looked::new(Outcome::Waiting, RESYNC);
     if object.spec.tag.is_some() && ran(&object) {
         tracing::warn!(pod = %object.name_any(), code = %finding.code, fault = %finding.message, "a pod that runs is left as it is");
-        context.events.of_pod(&object, finding.code, &finding.message, true).await;
+        context
+            .events
+            .of_pod(&object, finding.code, &finding.message, true)
+            .await;
         return Ok(looked);
     }
     let object = write_status(context, object, &Judgement::only(finding)).await?;
@@ -411,7 +411,10 @@ async fn stopped(
             ),
             None => Finding::new(
                 Code::ApiUnavailable,
-                format!("The cluster does not answer whether it makes the pod's {}.", failed.kind),
+                format!(
+                    "The cluster does not answer whether it makes the pod's {}.",
+                    failed.kind
+                ),
                 "Wait: it is tried again until the start deadline.",
             ),
         },
@@ -419,7 +422,10 @@ async fn stopped(
     // What ran goes on and is told of as before; that it is no longer looked after is for the admin to see.
     if ran && matches!(stop, Stop::Contested { .. } | Stop::Failed(_)) {
         let error = failure(stop);
-        context.events.of_pod(&object, finding.code, &error.to_string(), true).await;
+        context
+            .events
+            .of_pod(&object, finding.code, &error.to_string(), true)
+            .await;
         return Err(error);
     }
     write_status(context, object.clone(), &Judgement::only(finding)).await?;

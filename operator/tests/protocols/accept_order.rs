@@ -245,10 +245,7 @@ async fn a_name_that_is_fought_over_is_given_up_after_some_rounds() {
         .unwrap()
         .extend((0..admission::ROUNDS_MAX).map(|_| HoldAnswer::LookAgain));
     let refusal = refused(&world, signed_provision(&after(0))).await;
-    assert_eq!(
-        (refusal.code.as_str(), refusal.retry_after),
-        ("busy", BUSY_RETRY_AFTER)
-    );
+    assert_eq!((refusal.code.as_str(), refusal.retry_after), ("busy", BUSY_RETRY_AFTER));
 }
 
 #[tokio::test]
@@ -339,7 +336,10 @@ async fn writes_under_way_are_bounded_and_the_one_too_many_gives_its_hold_back()
 
 #[tokio::test]
 async fn new_pods_come_no_faster_than_the_pace_and_only_those_count() {
-    use apocryph_provider::admission::{Outcome, pace::{PUBLISHER_BURST, TOTAL_BURST}};
+    use apocryph_provider::admission::{
+        Outcome,
+        pace::{PUBLISHER_BURST, TOTAL_BURST},
+    };
     let world = World::new();
     let admission = admission(&world);
     let of = |publisher: u8| {
@@ -363,7 +363,10 @@ async fn new_pods_come_no_faster_than_the_pace_and_only_those_count() {
     assert_eq!((refusal.code, refusal.retry_after), (Code::Busy, Some(10)), "{refusal}");
     let refusal = of(3).await.unwrap_err();
     assert_eq!((refusal.code, refusal.retry_after), (Code::Busy, Some(1)), "{refusal}");
-    assert!(!world.calls()[before..].contains(&"hold"), "refused before capacity is counted");
+    assert!(
+        !world.calls()[before..].contains(&"hold"),
+        "refused before capacity is counted"
+    );
 
     *world.record.lock().unwrap() = Ok(Some(record(1, LifeState::Alive)));
     let attached = admission.provision(parsed()).await;

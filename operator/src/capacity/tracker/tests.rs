@@ -193,7 +193,10 @@ async fn with_as_many_ended_pods_as_are_remembered_only_a_new_life_of_one_is_tak
     hold(&tracker, &name(3), demand(1)).await;
     world.set(&[NODE, &one, &two]);
     let refusal = tracker.hold(&name(3), &demand(1)).await.err().unwrap();
-    assert_eq!((refusal.code, refusal.resource), (Code::InsufficientCapacity, Some("pods")));
+    assert_eq!(
+        (refusal.code, refusal.resource),
+        (Code::InsufficientCapacity, Some("pods"))
+    );
     hold(&tracker, &name(2), demand(1)).await;
 }
 
@@ -375,7 +378,11 @@ async fn a_burst_of_questions_counts_the_cluster_once() {
     for n in 0..1000 {
         assert!(tracker.hold(&name(n), &demand(1001)).await.is_err());
     }
-    assert_eq!(counts.load(Ordering::SeqCst), 1, "what does not fit is refused from the same count");
+    assert_eq!(
+        counts.load(Ordering::SeqCst),
+        1,
+        "what does not fit is refused from the same count"
+    );
     // What is promised counts at once, given back as well.
     let held = hold(&tracker, &name(1), demand(600)).await;
     let answer = tracker.answer(&demand(600));
