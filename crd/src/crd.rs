@@ -191,6 +191,7 @@ mod tests {
             ("containers.[].resources.ephemeralStorage", EPHEMERAL_STORAGE),
             ("volumes.[].size", VOLUME_SIZE),
             ("life", LIFE),
+            ("delegationsNotBefore", UNIX_TIME),
         ] {
             assert_eq!(bound(path, "minimum"), *promised.start() as f64, "{path}");
             assert_eq!(bound(path, "maximum"), *promised.end() as f64, "{path}");

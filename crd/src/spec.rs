@@ -7,6 +7,7 @@
 //! | `publisher`, `podId` | never | never |
 //! | `life` | – | by exactly 1, and only when `end` was set |
 //! | `end` | set once, then as it is | removed |
+//! | `delegationsNotBefore` | grows | grows |
 //! | `payment`, `tag`, `volumes` | never | freely |
 //! | `containers`, `replicas`, `fsGroup`, `secretName`, `pullSecret` of a pod with a `tag` | never (only together with `tag`) | freely |
 //! | the same of an admin's own pod | freely | freely |
@@ -101,6 +102,11 @@ use crate::{ApocryphPodStatus, form};
     validation = Rule::new("self.life != oldSelf.life || !has(oldSelf.end) || (has(self.end) && self.end == oldSelf.end)")
         .message("end is final within a life; a new life (life + 1) removes it")
         .field_path(".end"),
+    validation = Rule::new(
+        "!has(oldSelf.delegationsNotBefore) || (has(self.delegationsNotBefore) && self.delegationsNotBefore >= oldSelf.delegationsNotBefore)"
+    )
+    .message("delegationsNotBefore only grows: what was revoked stays revoked")
+    .field_path(".delegationsNotBefore"),
     validation = Rule::new("self.life != oldSelf.life || self.payment == oldSelf.payment")
         .message("payment changes only with a new life (life + 1)")
         .field_path(".payment"),
@@ -197,6 +203,10 @@ pub struct ApocryphPodSpec {
     /// The order to end; final within a life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
+    /// Delegations of this pod that expire at or before are void, in Unix seconds; set by its publisher's wallet. Absent: none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = *limits::UNIX_TIME.start(), max = *limits::UNIX_TIME.end()))]
+    pub delegations_not_before: Option<i64>,
 }
 
 /// Every port `p` of the pod equals none but itself.

@@ -228,6 +228,27 @@ fn the_hash_changes_with_the_content_and_with_nothing_else() {
 }
 
 #[test]
+fn one_digest_for_the_same_objects_and_another_for_each_that_differs() {
+    let digest = |spec: &str, decided| {
+        let spec = spec.replace("NAME", support::name().as_str());
+        let pod = validate(&apocryph_pod(&spec), &settings()).unwrap();
+        objects::build(&pod, &settings(), decided).digest().unwrap()
+    };
+    let digests = [
+        digest(MINIMAL, BASELINE),
+        digest(MINIMAL, RESTRICTED),
+        digest(&MINIMAL.replace("1.36", "1.37"), BASELINE),
+        digest(FULL, BASELINE),
+        // The secrets' fingerprint.
+        digest(&FULL.replace("00000000000000aa", "00000000000000ab"), BASELINE),
+        digest(&FULL.replace("size: 1073741824", "size: 1073741825"), BASELINE),
+    ];
+    assert_eq!(digest(MINIMAL, BASELINE), digests[0]);
+    let different: std::collections::BTreeSet<_> = digests.iter().collect();
+    assert_eq!(different.len(), digests.len());
+}
+
+#[test]
 fn a_missing_value_is_named() {
     let spec = FULL.replace("NAME", support::name().as_str());
     let pod = validate(&apocryph_pod(&spec), &settings()).unwrap();

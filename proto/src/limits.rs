@@ -16,6 +16,12 @@ pub const SECRETS_MAX: usize = 768 << 10;
 pub const VALIDITY_MAX: u64 = 600;
 /// Clock difference that is forgiven at both ends of the validity.
 pub const CLOCK_SKEW: u64 = 30;
+/// A delegation expires at most this far ahead: a leap year.
+pub const DELEGATION_VALIDITY_MAX: u64 = 366 * 24 * 60 * 60;
+/// Operations that one delegation lists.
+pub const DELEGATED_OPERATIONS_MAX: usize = 16;
+/// Unix seconds that are kept: to the end of the year 9999.
+pub const UNIX_TIME: RangeInclusive<u64> = 1..=253_402_300_799;
 /// Bytes of an attest nonce.
 pub const NONCE: RangeInclusive<usize> = 16..=64;
 

@@ -122,6 +122,18 @@ codes! {
     /// The signature is not that of the publisher that is named.
     BadSignature "bad_signature" Credential,
 
+    // ---- the delegation
+    /// The delegation is for another peer.
+    WrongDelegate "wrong_delegate" Credential,
+    /// The delegation does not list the operation, or nobody may delegate it.
+    OperationNotDelegated "operation_not_delegated" Credential,
+    /// The delegation is for another pod or of another publisher.
+    PodNotDelegated "pod_not_delegated" Credential,
+    /// The delegation is over.
+    DelegationExpired "delegation_expired" Credential,
+    /// The wallet has made the delegation void.
+    DelegationRevoked "delegation_revoked" Credential,
+
     // ---- the pod that exists
     /// There is no such pod of this publisher, or no more.
     NotFound "not_found" Conflict,
@@ -258,8 +270,15 @@ impl Code {
             Code::WrongProvider => "Sign for the peer id that is dialled: check the provider's address.",
             Code::WrongRequester => "Sign for the peer id that the connection is made with.",
             Code::Expired | Code::NotYetValid => "Set this machine's clock right and send the request again.",
-            Code::ValidityTooLong => "Sign for ten minutes at the most.",
+            Code::ValidityTooLong => "Sign for ten minutes at the most, a delegation for 366 days.",
             Code::BadSignature => "Use the key that the pod belongs to: `apocryph key show` prints its address.",
+
+            Code::WrongDelegate => {
+                "Use the peer's key that it was given to (`apocryph peer` prints its id), or have one given to this peer."
+            }
+            Code::OperationNotDelegated | Code::PodNotDelegated | Code::DelegationExpired | Code::DelegationRevoked => {
+                "Have the pod's publisher give another one: `apocryph delegate PEER --operations ... --pod POD --for 30d`."
+            }
 
             Code::NotFound => {
                 "Check the pod id, the key and the provider; ended pods are remembered for some days only."

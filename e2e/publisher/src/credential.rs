@@ -1,4 +1,4 @@
-//! Requests as envelopes: who asks whom for what, signed by the publisher's key (EIP-712).
+//! Requests as envelopes: who asks whom for what, signed by the publisher's key (EIP-712), or under a delegation of theirs.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -48,7 +48,10 @@ pub fn envelope(key: &PublisherKey, request: Request<'_>, parties: Parties, now:
         expires_at: now.saturating_add(VALIDITY),
         ..Envelope::default()
     };
-    envelope.signature = sign(key, &envelope)?.to_vec();
+    match key.delegation() {
+        Some(delegation) => envelope.delegation = Some(delegation.clone()),
+        None => envelope.signature = sign(key, &envelope)?.to_vec(),
+    }
     Ok(envelope)
 }
 

@@ -8,6 +8,7 @@ use crate::{
     attest::{AttestError, NotAccepted},
     capacity::CapacityError,
     credential::SignError,
+    delegation::DelegationError,
     exit::Exit,
     key::KeyError,
     known::KnownError,
@@ -80,6 +81,8 @@ pub enum Error {
     Manifest(#[from] ManifestError),
     #[error(transparent)]
     State(#[from] StateError),
+    #[error(transparent)]
+    Delegation(#[from] DelegationError),
     #[error(transparent)]
     Sign(#[from] SignError),
     #[error(transparent)]
@@ -191,6 +194,7 @@ impl Error {
                 "state_file".into()
             }
             Error::Provider(_) | Error::Known(_) => "no_provider".into(),
+            Error::Delegation(_) => "delegation_file".into(),
             Error::Sign(_) => "cannot_sign".into(),
             Error::Attest(_) => "attestation_invalid".into(),
             Error::NotAttested(_) => "not_attested".into(),
@@ -220,6 +224,7 @@ impl Error {
             Error::Known(error) => error.remedy(),
             Error::Manifest(error) => error.remedy(),
             Error::State(error) => error.remedy().to_owned(),
+            Error::Delegation(error) => error.remedy().to_owned(),
             Error::Net(error) => error.remedy().to_owned(),
             Error::Session(SessionError::Unsendable(_)) => Code::RequestTooLarge.remedy().into(),
             Error::Attest(AttestError::Session(_)) | Error::Capacity(_) | Error::Session(_) => {
@@ -260,6 +265,7 @@ impl Error {
             Error::Known(KnownError::State(_) | KnownError::Broken(_) | KnownError::TooLong) => Exit::Failure,
             Error::Known(_) => Exit::Usage,
             Error::Manifest(error) => error.exit(),
+            Error::Delegation(_) => Exit::Usage,
             Error::State(
                 StateError::Unknown(..) | StateError::Ambiguous(..) | StateError::NotAPodId(_) | StateError::NoHome,
             ) => Exit::Usage,

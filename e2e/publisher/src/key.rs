@@ -1,6 +1,9 @@
 //! The publisher's key: a secp256k1 key whose Ethereum address owns pods and payment channels.
 //!
-//! It comes from a file (mode 0600) or from an environment variable, never from an argument: arguments show in the process list.
+//! Or a delegate's, which speaks for such an address by what its wallet signed once.
+//!
+//! A key comes from a file (mode 0600) or from an environment variable, never from an argument: arguments show in the process
+//! list.
 
 use std::{
     fmt, fs,
@@ -10,13 +13,15 @@ use std::{
 };
 
 use alloy_primitives::Address;
-use apocryph_proto::signing;
+use apocryph_proto::{signing, v0::signing::Delegation};
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use hkdf::Hkdf;
 use k256::ecdsa::SigningKey;
 use rand::rngs::OsRng;
 use sha2::Sha256;
 use zeroize::Zeroizing;
+
+use crate::{peer::PeerKey, pod_id::PodId};
 
 /// A key file holds 64 hex digits, an optional `0x` and a newline; what is longer is not one.
 const FILE_MAX: u64 = 128;
@@ -26,7 +31,19 @@ const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
 
 /// Wiped when dropped; Debug shows the address alone.
-pub struct PublisherKey(SigningKey);
+///
+/// A delegate's speaks for the publisher of its delegation without having their key: the key in it is the delegate's own, and
+/// seals state files alone.
+pub struct PublisherKey {
+    key: SigningKey,
+    delegated: Option<Box<Delegated>>,
+}
+
+struct Delegated {
+    delegation: Delegation,
+    publisher: [u8; 20],
+    peer: PeerKey,
+}
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -62,78 +79,70 @@ impl KeyError {
 
 impl PublisherKey {
     pub fn random() -> PublisherKey {
-        PublisherKey(SigningKey::random(&mut OsRng))
+        PublisherKey::wallet(SigningKey::random(&mut OsRng))
+    }
+
+    fn wallet(key: SigningKey) -> PublisherKey {
+        PublisherKey { key, delegated: None }
+    }
+
+    /// The delegate's; `None`: the delegation names no publisher. Whether it is for this peer and holds, the provider says.
+    pub fn delegate(peer: PeerKey, delegation: Delegation) -> Option<PublisherKey> {
+        let publisher = <[u8; 20]>::try_from(delegation.publisher.as_slice()).ok()?;
+        let mut secret = Zeroizing::new([0; KEY_LEN]);
+        Hkdf::<Sha256>::new(None, peer.secret().as_slice())
+            .expand(b"apocryph state files of a delegate", secret.as_mut())
+            .ok()?;
+        Some(PublisherKey {
+            key: SigningKey::from_slice(secret.as_slice()).ok()?,
+            delegated: Some(Box::new(Delegated {
+                delegation,
+                publisher,
+                peer,
+            })),
+        })
+    }
+
+    /// What it speaks by; `None`: the wallet itself.
+    pub fn delegation(&self) -> Option<&Delegation> {
+        self.delegated.as_ref().map(|delegated| &delegated.delegation)
+    }
+
+    /// The one pod that was delegated.
+    pub fn delegated_pod(&self) -> Option<PodId> {
+        let delegation = self.delegation().filter(|delegation| !delegation.any_pod)?;
+        delegation.pod_id.as_slice().try_into().ok().map(PodId)
+    }
+
+    /// The peer id that a delegate has to connect with; `None`: any will do.
+    pub fn peer(&self) -> Option<&PeerKey> {
+        self.delegated.as_ref().map(|delegated| &delegated.peer)
     }
 
     /// 64 hex digits, with or without `0x`. `from` names the source in the error.
     pub fn from_hex(text: &str, from: &str) -> Result<PublisherKey, KeyError> {
-        let not_a_key = || KeyError::NotAKey { from: from.to_owned() };
-        let text = text.trim();
-        let digits = text.strip_prefix("0x").unwrap_or(text);
-        let bytes = Zeroizing::new(HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).map_err(|_| not_a_key())?);
         // from_slice also takes shorter keys and pads them: a key that lost a digit would pass as another key.
-        if bytes.len() != KEY_LEN {
-            return Err(not_a_key());
-        }
-        SigningKey::from_slice(&bytes)
-            .map(PublisherKey)
-            .map_err(|_| not_a_key())
+        let bytes = secret_from_hex(text, from)?;
+        SigningKey::from_slice(bytes.as_slice())
+            .map(PublisherKey::wallet)
+            .map_err(|_| KeyError::NotAKey { from: from.to_owned() })
     }
 
     /// Refuses a file that others can read.
     pub fn load(path: &Path) -> Result<PublisherKey, KeyError> {
-        let io = |source| KeyError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let file = match fs::File::open(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(KeyError::Missing(path.to_owned())),
-            other => other.map_err(io)?,
-        };
-        let mode = file.metadata().map_err(io)?.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(KeyError::Exposed {
-                path: path.to_owned(),
-                mode,
-            });
-        }
-        let mut text = Zeroizing::new(String::with_capacity(FILE_MAX as usize));
-        file.take(FILE_MAX).read_to_string(&mut text).map_err(io)?;
-        PublisherKey::from_hex(&text, &path.display().to_string())
+        PublisherKey::from_hex(&read_secret(path)?, &path.display().to_string())
     }
 
     /// Writes the key to a new file with mode 0600; makes the folder (0700) where it is missing.
     pub fn store_new(&self, path: &Path) -> Result<(), KeyError> {
-        let io = |source| KeyError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(DIRECTORY_MODE)
-                .create(parent)
-                .map_err(io)?;
-        }
-        let mut file = match fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(FILE_MODE)
-            .open(path)
-        {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Err(KeyError::Exists(path.to_owned())),
-            other => other.map_err(io)?,
-        };
-        let mut text = Zeroizing::new(HEXLOWER.encode(&Zeroizing::new(self.0.to_bytes())));
-        text.push('\n');
-        file.write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .map_err(io)
+        write_secret(path, &Zeroizing::new(self.key.to_bytes()))
     }
 
     /// Ethereum address.
     pub fn address(&self) -> [u8; 20] {
-        signing::address(&self.0)
+        self.delegated
+            .as_ref()
+            .map_or_else(|| signing::address(&self.key), |delegated| delegated.publisher)
     }
 
     /// The address with EIP-55's checksum in its capitals, for people.
@@ -141,20 +150,81 @@ impl PublisherKey {
         address_text(&self.address())
     }
 
-    /// For signing what this library does not sign itself.
+    /// For signing what this library does not sign itself. A delegate's signs nothing for the publisher.
     pub fn signing_key(&self) -> &SigningKey {
-        &self.0
+        &self.key
     }
 
     /// A symmetric key that only the holder of this key can derive (HKDF-SHA256, RFC 5869).
     pub(crate) fn derive(&self, salt: &[u8], info: &[&[u8]]) -> Option<Zeroizing<[u8; 32]>> {
-        let secret = Zeroizing::new(self.0.to_bytes());
+        let secret = Zeroizing::new(self.key.to_bytes());
         let mut derived = Zeroizing::new([0; 32]);
         Hkdf::<Sha256>::new(Some(salt), &secret)
             .expand_multi_info(info, derived.as_mut())
             .ok()?;
         Some(derived)
     }
+}
+
+/// 64 hex digits, with or without `0x`. `from` names the source in the error.
+pub(crate) fn secret_from_hex(text: &str, from: &str) -> Result<Zeroizing<[u8; KEY_LEN]>, KeyError> {
+    let not_a_key = || KeyError::NotAKey { from: from.to_owned() };
+    let text = text.trim();
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let bytes = Zeroizing::new(HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).map_err(|_| not_a_key())?);
+    let secret = <[u8; KEY_LEN]>::try_from(bytes.as_slice()).map_err(|_| not_a_key())?;
+    Ok(Zeroizing::new(secret))
+}
+
+/// The text of a file that its owner alone can read.
+pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyError> {
+    let io = |source| KeyError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let file = match fs::File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(KeyError::Missing(path.to_owned())),
+        other => other.map_err(io)?,
+    };
+    let mode = file.metadata().map_err(io)?.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(KeyError::Exposed {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    let mut text = Zeroizing::new(String::with_capacity(FILE_MAX as usize));
+    file.take(FILE_MAX).read_to_string(&mut text).map_err(io)?;
+    Ok(text)
+}
+
+/// To a new file with mode 0600, in hex; makes the folder (0700) where it is missing.
+pub(crate) fn write_secret(path: &Path, secret: &[u8]) -> Result<(), KeyError> {
+    let io = |source| KeyError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(DIRECTORY_MODE)
+            .create(parent)
+            .map_err(io)?;
+    }
+    let mut file = match fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(path)
+    {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Err(KeyError::Exists(path.to_owned())),
+        other => other.map_err(io)?,
+    };
+    let mut text = Zeroizing::new(HEXLOWER.encode(secret));
+    text.push('\n');
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(io)
 }
 
 /// EIP-55.

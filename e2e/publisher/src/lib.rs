@@ -8,7 +8,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`key`] | the publisher's Ethereum key |
+//! | [`key`], [`peer`] | the publisher's Ethereum key; a peer id that stays |
+//! | [`delegation`] | what a wallet lets a named peer do, as a file |
 //! | [`provider`], [`known`], [`net`] | where a provider is; those with a name; one connection, streams opened on it |
 //! | [`credential`] | requests signed as envelopes |
 //! | [`session`], [`reply`] | one request, then replies until the final one; replies as typed values |
@@ -16,7 +17,7 @@
 //! | [`manifest`], [`quantity`] | reading and checking a manifest offline |
 //! | [`state`] | the state file |
 //! | [`follow`] | keeps asking until the goal is reached: backoff, reconnect, resume |
-//! | [`deploy`], [`watch`], [`delete`], [`logs`], [`list`], [`describe`] | the goals |
+//! | [`deploy`], [`dry_run`], [`watch`], [`delete`], [`logs`], [`list`], [`describe`], [`revoke`] | the goals |
 //! | [`error`], [`own_codes`], [`exit`] | what went wrong and what to do about it; the exit status |
 //! | [`cli`] | arguments, output, commands |
 
@@ -25,9 +26,11 @@ pub mod backoff;
 pub mod capacity;
 pub mod cli;
 pub mod credential;
+pub mod delegation;
 pub mod delete;
 pub mod deploy;
 pub mod describe;
+pub mod dry_run;
 pub mod error;
 pub mod exit;
 pub mod follow;
@@ -38,10 +41,12 @@ pub mod logs;
 pub mod manifest;
 pub mod net;
 pub mod own_codes;
+pub mod peer;
 pub mod pod_id;
 pub mod provider;
 pub mod quantity;
 pub mod reply;
+pub mod revoke;
 pub mod session;
 pub mod state;
 pub mod time;

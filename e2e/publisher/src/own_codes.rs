@@ -52,6 +52,12 @@ pub const OWN_CODES: &[OwnCode] = &[
         "Check --state-dir and its rights, and that the key is the one that the pod was deployed with.",
     ),
     own(
+        "delegation_file",
+        Exit::Usage,
+        "The file of a delegation cannot be read or written, or is none.",
+        "Give the file that `apocryph delegate` wrote, as it was written.",
+    ),
+    own(
         "cannot_sign",
         Exit::Failure,
         "The key could not sign the request.",

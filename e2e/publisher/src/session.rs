@@ -15,6 +15,7 @@ use prost::Message;
 use tokio::time::timeout;
 
 use crate::{
+    dry_run::DryRun,
     net::{Connection, NetError},
     reply::{Refusal, Status},
 };
@@ -65,6 +66,9 @@ pub enum Body {
     Log(wire::LogLines),
     List(wire::PodList),
     Description(Box<wire::PodDescription>),
+    DryRun(Box<DryRun>),
+    /// Delegations that expire at or before are void.
+    Revoked(u64),
 }
 
 /// A stream of replies to one envelope.
@@ -121,6 +125,8 @@ fn typed(reply: wire::PodReply) -> Result<Reply, SessionError> {
         Some(wire::pod_reply::Message::Log(lines)) => Body::Log(lines),
         Some(wire::pod_reply::Message::List(list)) => Body::List(list),
         Some(wire::pod_reply::Message::Description(description)) => Body::Description(Box::new(description)),
+        Some(wire::pod_reply::Message::DryRun(told)) => Body::DryRun(Box::new(told.into())),
+        Some(wire::pod_reply::Message::Revoked(revoked)) => Body::Revoked(revoked.not_before),
         None => return Err(SessionError::BadReply("a reply with nothing in it".into())),
     };
     match (&body, reply.r#final) {

@@ -10,9 +10,14 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use apocryph_proto::v0::provision_pod::{
-    self as wire, LogLine, LogLines, PodReply, pod_reply::Message, pod_status::Phase,
+use apocryph_proto::v0::{
+    manage_pod::{ManagePodRequest, Revoke, manage_pod_request::Operation},
+    provision_pod::{
+        self as wire, DryRun, LogLine, LogLines, PodReply, Price, ProvisionPodRequest, Refusal, Revoked,
+        pod_reply::Message, pod_status::Phase,
+    },
 };
+use prost::Message as _;
 use serde_json::Value;
 use support::{Act, FakeProvider, ended, refusal, running, status};
 
@@ -703,6 +708,10 @@ fn every_command_says_what_it_does_and_how_it_ends() {
         "check",
         "deploy",
         "watch",
+        "delegate",
+        "delegations list",
+        "delegations revoke",
+        "peer",
         "delete",
         "explain",
         "completion",
@@ -715,4 +724,196 @@ fn every_command_says_what_it_does_and_how_it_ends() {
         told.push_str(&format!("==== {command}\n{own}\n"));
     }
     insta::assert_snapshot!("help_of_commands", told);
+}
+
+const POD: &str = "0x5151515151515151515151515151515151515151515151515151515151515151";
+
+#[tokio::test]
+async fn a_delegate_needs_no_key_of_the_publisher_and_asks_as_the_peer_that_was_named() {
+    let wallet = Home::with_key();
+    let ci = Home::new();
+    let peer = stdout(&ci.run(None, &["peer", "--output", "json"]));
+    let peer = serde_json::from_str::<Value>(&peer).unwrap()["peer"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        stdout(&ci.run(None, &["peer"])).contains(&peer),
+        "another peer at the second time"
+    );
+
+    let fake = FakeProvider::start(|_, _| vec![running(), ended("deleted_by_publisher", 1)]).await;
+    let words = [
+        "delegate",
+        &peer,
+        "--operations",
+        "watch,logs",
+        "--pod",
+        POD,
+        "--for",
+        "30d",
+    ];
+    let given = wallet.against(&fake, &words).await;
+    assert_eq!(code(&given), 0, "{}", stderr(&given));
+    assert_eq!(
+        code(&wallet.against(&fake, &words).await),
+        2,
+        "the file was overwritten"
+    );
+    fs::copy(wallet.path().join("delegation.json"), ci.path().join("d.json")).unwrap();
+
+    // The file says which pod and where; no key file, no provider.
+    let mut watch = ci.command(None, &["watch", "--delegation", "d.json"]);
+    let watched = tokio::task::spawn_blocking(move || watch.output().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(code(&watched), 0, "{}", stderr(&watched));
+    let calls = fake.calls();
+    let [call] = calls.as_slice() else { panic!("{calls:?}") };
+    let envelope = &call.envelope;
+    let delegation = envelope.delegation.as_ref().expect("a delegation");
+    assert_eq!(call.peer.to_base58(), peer);
+    assert_eq!(
+        (delegation.delegate.as_str(), envelope.requester.as_str()),
+        (peer.as_str(), peer.as_str())
+    );
+    assert!(envelope.signature.is_empty());
+    assert_eq!(
+        (envelope.pod_id.clone(), delegation.pod_id.clone()),
+        (vec![0x51; 32], vec![0x51; 32])
+    );
+    let address = stdout(&wallet.run(None, &["key", "show"])).to_lowercase();
+    assert!(
+        address.contains(&data_encoding::HEXLOWER.encode(&envelope.publisher)),
+        "{address}"
+    );
+
+    // What is the wallet's alone, and a peer that is not the one.
+    for words in [&["key", "show"][..], &["delegations", "list"]] {
+        let refused = ci.run(None, &[words, &["--delegation", "d.json"]].concat());
+        assert_eq!(code(&refused), 2, "{words:?}");
+    }
+    let other = wallet.run(None, &["watch", "--delegation", "delegation.json"]);
+    assert_eq!(code(&other), 2);
+    assert!(stderr(&other).contains(&peer), "{}", stderr(&other));
+}
+
+#[tokio::test]
+async fn delegations_are_listed_and_revoked_by_when_they_expire() {
+    let home = Home::with_key();
+    let fake = FakeProvider::start(|_, call| {
+        let request = ManagePodRequest::decode(call.envelope.request.as_slice()).unwrap();
+        let Some(Operation::Revoke(Revoke { not_before })) = request.operation else {
+            panic!("{request:?}")
+        };
+        vec![Act::Send(PodReply {
+            message: Some(Message::Revoked(Revoked { not_before })),
+            r#final: true,
+        })]
+    })
+    .await;
+    let peers: Vec<_> = (0..2).map(|_| libp2p::PeerId::random().to_base58()).collect();
+    for (peer, span, file) in [(&peers[0], "10d", "a.json"), (&peers[1], "20d", "b.json")] {
+        let words = [
+            "delegate",
+            peer,
+            "--operations",
+            "watch",
+            "--pod",
+            POD,
+            "--for",
+            span,
+            "--to",
+            file,
+        ];
+        assert_eq!(code(&home.against(&fake, &words).await), 0);
+    }
+    let revoked = || {
+        json_lines(&home.run(None, &["delegations", "list", "--output", "json"]))
+            .iter()
+            .map(|line| (line["delegate"].as_str().unwrap().to_owned(), line["revoked"] == true))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(revoked(), [(peers[0].clone(), false), (peers[1].clone(), false)]);
+
+    let first = home
+        .against(&fake, &["delegations", "revoke", POD, "--delegate", &peers[0]])
+        .await;
+    assert_eq!(code(&first), 0, "{}", stderr(&first));
+    assert_eq!(revoked(), [(peers[0].clone(), true), (peers[1].clone(), false)]);
+    let short = [
+        "delegate",
+        &peers[0],
+        "--operations",
+        "watch",
+        "--pod",
+        POD,
+        "--for",
+        "9d",
+        "--to",
+        "c.json",
+    ];
+    let refused = home.against(&fake, &short).await;
+    assert_eq!(code(&refused), 2, "it would be void from the beginning");
+
+    let all = home
+        .against(&fake, &["delegations", "revoke", POD, "--output", "json"])
+        .await;
+    assert_eq!(code(&all), 0, "{}", stderr(&all));
+    assert!(revoked().iter().all(|(_, revoked)| *revoked));
+    let nothing = home
+        .against(&fake, &["delegations", "revoke", &POD.replace("51", "52")])
+        .await;
+    assert_eq!(code(&nothing), 2);
+    assert_eq!(fake.operations(), ["revoke", "revoke"]);
+    assert!(fake.calls().iter().all(|call| call.signer(fake.peer()).is_some()));
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_price_blockers_and_digest_and_leaves_nothing_behind() {
+    let home = Home::with_key();
+    let fake = FakeProvider::start(|index, call| {
+        let request = ProvisionPodRequest::decode(call.envelope.request.as_slice()).unwrap();
+        assert!(request.dry_run);
+        let blocker = Refusal {
+            code: "insufficient_capacity".into(),
+            message: "full".into(),
+            resource: "memory".into(),
+            ..Refusal::default()
+        };
+        vec![Act::Send(PodReply {
+            message: Some(Message::DryRun(DryRun {
+                blockers: vec![blocker; index],
+                name: "abcdefghijklmnopqrstuvwxyz".into(),
+                life: 1,
+                prices: vec![Price {
+                    table: "free\u{1b}[31m".into(),
+                    per_hour: "0".into(),
+                    ..Price::default()
+                }],
+                objects_digest: vec![0xab; 32],
+                ..DryRun::default()
+            })),
+            r#final: true,
+        })]
+    })
+    .await;
+    let words = ["deploy", "pod.yaml", "--dry-run", "--allow-unattested"];
+    let fine = home.against(&fake, &words).await;
+    assert_eq!(code(&fine), 0, "{}", stderr(&fine));
+    let text = stdout(&fine);
+    assert!(
+        text.contains("0 an hour, by table free") && !text.contains('\u{1b}'),
+        "{text}"
+    );
+    assert!(text.contains(&format!("sha256:{}", "ab".repeat(32))), "{text}");
+    assert!(home.states().is_empty(), "a dry run was remembered");
+
+    let blocked = home.against(&fake, &[&words[..], &["--output", "json"]].concat()).await;
+    assert_eq!(code(&blocked), 7);
+    let lines = json_lines(&blocked);
+    let told = lines.iter().find(|line| line["event"] == "dryRun").unwrap();
+    assert_eq!(told["blockers"][0]["resource"], "memory");
+    assert_eq!(told["prices"][0]["perHour"], "0");
+    assert_eq!(lines.last().unwrap()["outcome"], "blocked");
 }

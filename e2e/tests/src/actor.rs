@@ -40,6 +40,7 @@ pub struct Order {
     pub pod_id: PodId,
     pub after_life: u64,
     pub detach: bool,
+    pub dry_run: bool,
 }
 
 impl Order {
@@ -51,6 +52,7 @@ impl Order {
             pod_id: PodId::random(),
             after_life: 0,
             detach: false,
+            dry_run: false,
         })
     }
 
@@ -64,6 +66,7 @@ impl Order {
                 ..PaymentChannel::default()
             }),
             detach: self.detach,
+            dry_run: self.dry_run,
             after_life: self.after_life,
             ..ProvisionPodRequest::default()
         }
@@ -76,7 +79,7 @@ impl Order {
 pub enum Answer {
     Status(Status),
     Refusal(Refusal),
-    /// Lines of a log, a page of a list, a description.
+    /// Lines of a log, a page of a list, a description, what a dry run came to, what was revoked.
     Told(Body),
 }
 
@@ -106,7 +109,7 @@ impl Actor {
     }
 
     pub async fn with_key(provider: &Provider, key: PublisherKey) -> Result<Actor> {
-        let client = Client::start()?;
+        let client = Client::of(&key)?;
         let connection = client.connect(provider).await?;
         Ok(Actor {
             key,
@@ -282,6 +285,17 @@ impl Stream {
                 if let Answer::Refusal(refusal) = self.next().await? {
                     return Ok(refusal);
                 }
+            }
+        })
+        .await
+    }
+
+    /// The one answer that is neither status nor refusal.
+    pub async fn told(&mut self) -> Result<Body> {
+        within("the answer", async {
+            match self.next().await? {
+                Answer::Told(body) => Ok(body),
+                other => bail!("another answer: {other:?}"),
             }
         })
         .await

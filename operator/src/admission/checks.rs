@@ -186,6 +186,7 @@ mod tests {
             terms: Terms::Free { table: "open".into() },
             state,
             generation: 3,
+            delegations_not_before: 0,
             version: "77".into(),
         }
     }

@@ -1,10 +1,12 @@
 //! Who asks: an envelope against what is served. Pure: no service, no clock of its own.
 //!
 //! The order is fixed, cheapest first, and each fault has its code, so that a test can break one thing at a time:
-//! operation, pod, provider, requester, body, expiry, start, length of validity, chain, generation; then the signature.
+//! operation, pod, provider, requester, body, expiry, start, length of validity, chain, generation; then the signature, or what
+//! stands in its place ([`delegation`]).
 
 use apocryph_proto::{limits, outcome::Code, signing};
 
+use super::delegation::{self, Delegation};
 use crate::model::{
     key::{PodId, PodKey, Publisher},
     refusal::Refusal,
@@ -20,10 +22,11 @@ pub enum Operation {
     Update,
     Logs,
     Delete,
+    Revoke,
 }
 
 impl Operation {
-    pub const ALL: [Operation; 7] = [
+    pub const ALL: [Operation; 8] = [
         Operation::Provision,
         Operation::Watch,
         Operation::List,
@@ -31,6 +34,7 @@ impl Operation {
         Operation::Update,
         Operation::Logs,
         Operation::Delete,
+        Operation::Revoke,
     ];
 
     /// From the envelope's text.
@@ -48,6 +52,7 @@ impl Operation {
             Operation::Update => "update",
             Operation::Logs => "logs",
             Operation::Delete => "delete",
+            Operation::Revoke => "revoke",
         }
     }
 }
@@ -67,7 +72,25 @@ pub struct Envelope {
     pub issued_at: u64,
     pub expires_at: u64,
     pub after_generation: u64,
-    pub signature: Vec<u8>,
+    pub proof: Proof,
+}
+
+/// What speaks for the publisher.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// r ‖ s ‖ v over this envelope.
+    Signature(Vec<u8>),
+    Delegation(Delegation),
+}
+
+impl Envelope {
+    /// When the delegation expires under which it is sent; `None`: the publisher signed it.
+    pub fn delegated_until(&self) -> Option<u64> {
+        match &self.proof {
+            Proof::Signature(_) => None,
+            Proof::Delegation(delegation) => Some(delegation.expires_at),
+        }
+    }
 }
 
 /// What the envelope must say. What depends on a request that could not be read is not compared: its sender is told what is
@@ -105,7 +128,8 @@ pub enum Addressed {
 const SIGN_REMEDY: &str =
     "sign the EIP-712 message Request of this envelope with the key of `publisher` and send r, s (low), v";
 
-/// `Ok`: the publisher's key signed exactly this request, for this provider, from this peer, for now.
+/// `Ok`: the publisher's key signed exactly this request, for this provider, from this peer, for now; or signed that this peer may
+/// ask it.
 pub fn check(envelope: &Envelope, expected: &Expected<'_>) -> Result<PodKey, Refusal> {
     operation(envelope, expected.operation)?;
     pod(envelope, expected.pod)?;
@@ -140,7 +164,10 @@ pub fn check(envelope: &Envelope, expected: &Expected<'_>) -> Result<PodKey, Ref
         .field("afterGeneration")
         .remedy("leave it 0; only `update` uses it"));
     }
-    signature(envelope)?;
+    match &envelope.proof {
+        Proof::Signature(bytes) => signature(envelope, bytes)?,
+        Proof::Delegation(delegation) => delegation::check(delegation, envelope, expected.requester, expected.now)?,
+    }
     Ok(PodKey {
         publisher: envelope.publisher,
         pod_id: envelope.pod_id,
@@ -262,7 +289,7 @@ fn validity(envelope: &Envelope, now: u64) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn signature(envelope: &Envelope) -> Result<(), Refusal> {
+fn signature(envelope: &Envelope, bytes: &[u8]) -> Result<(), Refusal> {
     let message = signing::Request {
         operation: envelope.operation.as_str().to_owned(),
         podId: envelope.pod_id.0.into(),
@@ -273,21 +300,21 @@ fn signature(envelope: &Envelope) -> Result<(), Refusal> {
         expiresAt: envelope.expires_at,
         afterGeneration: envelope.after_generation,
     };
-    let bad = |message: String| {
-        Err(Refusal::new(Code::BadSignature, message)
-            .field("signature")
-            .remedy(SIGN_REMEDY))
-    };
-    match signing::recover(signing::digest(&message, envelope.chain_id), &envelope.signature) {
-        Ok(address) if address == envelope.publisher.0 => Ok(()),
+    let digest = signing::digest(&message, envelope.chain_id);
+    recovered(digest, bytes, envelope.publisher).map_err(|refusal| refusal.field("signature").remedy(SIGN_REMEDY))
+}
+
+/// `Ok`: `publisher` signed the digest. The caller names the field.
+pub(super) fn recovered(digest: [u8; 32], signature: &[u8], publisher: Publisher) -> Result<(), Refusal> {
+    let bad = |message: String| Err(Refusal::new(Code::BadSignature, message));
+    match signing::recover(digest, signature) {
+        Ok(address) if address == publisher.0 => Ok(()),
         Ok(address) => bad(format!(
             "the signature is {}'s, not the publisher's",
             Publisher(address)
         )),
         Err(signing::SignatureError::HighS) => {
-            Err(Refusal::new(Code::HighS, signing::SignatureError::HighS.to_string())
-                .field("signature")
-                .remedy(SIGN_REMEDY))
+            Err(Refusal::new(Code::HighS, signing::SignatureError::HighS.to_string()))
         }
         Err(other) => bad(format!("the signature is not valid: {other}")),
     }

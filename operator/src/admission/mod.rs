@@ -11,6 +11,8 @@
 pub mod admitted;
 pub mod checks;
 pub mod credential;
+pub mod delegation;
+pub mod dry_run;
 pub mod facts;
 pub mod pace;
 
@@ -30,11 +32,11 @@ use self::{
     pace::Pace,
 };
 use crate::model::{
-    key::PodKey,
-    manifest::{Complete, Defaults, Manifest},
+    key::{PodKey, PodName},
+    manifest::{Complete, Defaults, Demand, Manifest},
     pod::{Offer, PodRecord, Terms},
     refusal::{BUSY_RETRY_AFTER, Refusal},
-    services::{Capacity, Door, Held, Payments, Pods, Submitted},
+    services::{Capacity, Door, Held, Payments, Pods, Preview, Prices, Submitted},
 };
 
 /// How often a request looks again after another one for its name was decided first. One other request makes one round;
@@ -52,6 +54,8 @@ pub struct Request {
     /// The decoded pod encoded again, before defaults, for the TAG. Holds secret values.
     pub encoded: Zeroizing<Vec<u8>>,
     pub after_life: u64,
+    /// When the delegation expires under which it is asked; `None`: the publisher signed it.
+    pub delegated_until: Option<u64>,
     /// Of the session, for log and object.
     pub request_id: String,
 }
@@ -89,6 +93,9 @@ pub struct Services {
     pub capacity: Arc<dyn Capacity>,
     pub payments: Arc<dyn Payments>,
     pub door: Arc<dyn Door>,
+    /// For dry runs alone.
+    pub prices: Arc<dyn Prices>,
+    pub preview: Arc<dyn Preview>,
 }
 
 /// The driver of the accept order.
@@ -124,16 +131,11 @@ impl Admission {
             after_life: request.after_life,
         };
         let pod = Complete::new(request.manifest, &self.defaults);
-        let demand = pod.demand().ok_or_else(|| {
-            Refusal::new(
-                Code::InvalidManifest,
-                "its resources add up to more than can be counted",
-            )
-            .field("pod.containers")
-        })?;
+        let demand = demand(&pod)?;
         let mut paid = None;
         for _ in 0..ROUNDS_MAX {
-            let (life, replaces) = match checks::existing(pods.find(&name).await?, &wanted)? {
+            let record = find(&**pods, &name, request.delegated_until).await?;
+            let (life, replaces) = match checks::existing(record, &wanted)? {
                 Step::Attach(record) => return Ok(Outcome::Attached { record }),
                 Step::Create { life, replaces } => (life, replaces),
             };
@@ -210,4 +212,23 @@ impl Admission {
         self.running.close();
         self.running.wait().await;
     }
+}
+
+/// A fresh read; whoever asks under a delegation that was taken back is told so, and nothing else.
+async fn find(pods: &dyn Pods, name: &PodName, delegated_until: Option<u64>) -> Result<Option<PodRecord>, Refusal> {
+    let record = pods.find(name).await?;
+    if let (Some(record), Some(expires_at)) = (&record, delegated_until) {
+        delegation::revoked(record, expires_at)?;
+    }
+    Ok(record)
+}
+
+fn demand(pod: &Complete) -> Result<Demand, Refusal> {
+    pod.demand().ok_or_else(|| {
+        Refusal::new(
+            Code::InvalidManifest,
+            "its resources add up to more than can be counted",
+        )
+        .field("pod.containers")
+    })
 }

@@ -44,6 +44,8 @@ pub struct PodRecord {
     pub terms: Terms,
     pub state: LifeState,
     pub generation: i64,
+    /// Delegations that expire at or before are void, Unix seconds; 0: none is.
+    pub delegations_not_before: u64,
     /// metadata.resourceVersion, for the one update that starts a new life.
     pub version: String,
 }

@@ -9,8 +9,8 @@ use super::{
     description::Description,
     key::{PodKey, PodName, Publisher},
     logs::{Logged, LogsWanted},
-    manifest::{Demand, Resources},
-    pod::{Listed, Offer, PodRecord, Terms},
+    manifest::{Complete, Demand, Resources},
+    pod::{Listed, Offer, PodRecord, Tag, Terms},
     refusal::Refusal,
     status::PodStatus,
 };
@@ -46,6 +46,30 @@ pub trait Pods: Send + Sync {
         name: &'a PodName,
         wanted: LogsWanted,
     ) -> BoxFuture<'a, Result<BoxStream<'static, Result<Logged, Refusal>>, Refusal>>;
+
+    /// Makes delegations void that expire at or before `not_before` (Unix seconds); gives what is in force then, never less.
+    /// `not_found` when there is no such pod.
+    fn revoke<'a>(&'a self, name: &'a PodName, not_before: u64) -> BoxFuture<'a, Result<u64, Refusal>>;
+
+    /// Resolves when what expires at `expires_at` has been made void, by the instant that is in force then. As long as it is
+    /// not, or the pod is not there, it waits.
+    fn revoked(&self, name: &PodName, expires_at: u64) -> BoxFuture<'static, u64>;
+}
+
+/// What would be made of a pod (implemented by pods::preview).
+pub trait Preview: Send + Sync {
+    /// SHA-256 over the RFC 8785 JSON of the list of its objects, as nodes and settings are now. `Err`: they cannot be built.
+    fn digest(&self, planned: Planned) -> Result<[u8; 32], Refusal>;
+}
+
+/// A life of a pod that nobody has asked to begin yet.
+#[derive(Clone)]
+pub struct Planned {
+    pub key: PodKey,
+    pub life: u64,
+    pub tag: Tag,
+    pub terms: Terms,
+    pub pod: Complete,
 }
 
 /// Outcome of a submit that was answered.

@@ -116,7 +116,10 @@ impl Write<'_> {
         if there.resource_version().as_deref() != Some(version) {
             return Ok(None);
         }
+        // What the publisher has revoked outlives the life.
+        let delegations_not_before = there.spec.delegations_not_before;
         there.spec = self.object.spec.clone();
+        there.spec.delegations_not_before = delegations_not_before;
         let annotations = there.annotations_mut();
         for key in [annotation::BUILT, annotation::READY] {
             annotations.remove(key);
@@ -259,6 +262,7 @@ pub fn object(request: &AdmittedRequest, secret_name: Option<String>, now: Times
             secret_name,
             pull_secret: manifest.containers().iter().any(|one| one.pull_secret.is_some()),
             end: None,
+            delegations_not_before: None,
         },
     );
     object.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);

@@ -32,7 +32,7 @@ use super::{
     view,
 };
 use crate::{
-    admission::{Admitted, admitted::AdmittedRequest},
+    admission::{Admitted, admitted::AdmittedRequest, delegation},
     model::{
         description::Description,
         key::{PodName, Publisher},
@@ -208,6 +208,38 @@ impl Gateway {
         reader.read(&object, record, wanted)
     }
 
+    async fn order_revocation(&self, name: &PodName, not_before: u64) -> Result<u64, Refusal> {
+        let order = until_known(|| async {
+            for _ in 0..CONFLICTS_MAX {
+                let object = match self.read(name).await {
+                    Ok(Some(object)) => object,
+                    Ok(None) => return Some(Err(not_found())),
+                    Err(failed) if failed.is_unknown() => return None,
+                    Err(failed) => return Some(Err(rejected(&failed))),
+                };
+                let Some(record) = view::record(&object) else {
+                    return Some(Err(not_found()));
+                };
+                if record.delegations_not_before >= not_before {
+                    return Some(Ok(record.delegations_not_before));
+                }
+                let patch = serde_json::json!({
+                    "metadata": {"resourceVersion": object.metadata.resource_version},
+                    "spec": {"delegationsNotBefore": not_before},
+                });
+                match merge(&self.pods(), name.as_str(), patch).await {
+                    Ok(_) => return Some(Ok(not_before)),
+                    // Its status changed meanwhile, or it is gone: look again.
+                    Err(failed) if failed.is_conflict() || failed.is_not_found() => {}
+                    Err(failed) if failed.is_unknown() => return None,
+                    Err(failed) => return Some(Err(rejected(&failed))),
+                }
+            }
+            None
+        });
+        order.await.unwrap_or_else(|| Err(unavailable()))
+    }
+
     async fn order_end(&self, name: &PodName, life: u64) -> Result<(), Refusal> {
         let order = until_known(|| async {
             for _ in 0..CONFLICTS_MAX {
@@ -303,6 +335,29 @@ impl Pods for Gateway {
         wanted: LogsWanted,
     ) -> BoxFuture<'a, Result<BoxStream<'static, Result<Logged, Refusal>>, Refusal>> {
         self.read_logs(name, wanted).boxed()
+    }
+
+    fn revoke<'a>(&'a self, name: &'a PodName, not_before: u64) -> BoxFuture<'a, Result<u64, Refusal>> {
+        self.order_revocation(name, not_before).boxed()
+    }
+
+    fn revoked(&self, name: &PodName, expires_at: u64) -> BoxFuture<'static, u64> {
+        let (pods, name) = (self.watches.apocryph_pods.clone(), name.clone());
+        let mut changes = self.watches.changes.subscribe(&name);
+        async move {
+            loop {
+                // Only ever grows: an old cache is late, never wrong.
+                let cached = pods.get(&ObjectRef::new(name.as_str()));
+                let not_before = cached
+                    .and_then(|pod| view::record(&pod))
+                    .map_or(0, |record| record.delegations_not_before);
+                if delegation::is_revoked(not_before, expires_at) {
+                    return not_before;
+                }
+                changes.changed().await;
+            }
+        }
+        .boxed()
     }
 }
 

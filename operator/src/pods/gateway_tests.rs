@@ -500,6 +500,40 @@ async fn the_end_is_ordered_once_and_for_that_life_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_revoked_only_grows_is_seen_by_who_waits_and_outlives_the_life() {
+    let mut bench = bench();
+    let name = key().name();
+    assert_eq!(bench.gateway.revoke(&name, 9).await.unwrap_err().code, Code::NotFound);
+    bench.submit().await.unwrap();
+    bench.sync();
+    let mut waiting = bench.gateway.revoked(&name, 1000);
+    bench.api.requests();
+    // Changed between our read and our write; then the answer is lost.
+    bench
+        .api
+        .fault(&format!("PATCH {}", path()), Fault::Refuse(409, "changed"));
+    bench.api.fault(&format!("PATCH {}", path()), Fault::Lost);
+    assert_eq!(bench.gateway.revoke(&name, 999).await, Ok(999));
+    assert_eq!(bench.api.writes().len(), 2);
+    bench.sync();
+    assert!((&mut waiting).now_or_never().is_none(), "it expires later");
+    assert_eq!(bench.gateway.revoke(&name, 1000).await, Ok(1000));
+    assert_eq!(bench.gateway.revoke(&name, 5).await, Ok(1000));
+    assert_eq!(bench.api.writes().len(), 1, "what is void already is not written again");
+    bench.sync();
+    assert_eq!(waiting.now_or_never(), Some(1000));
+
+    let version = bench.ended();
+    let next = bench.gateway.submit(bench.admitted(MANIFEST, 2, Some(version))).await;
+    assert!(is_created(&next), "{next:?}");
+    assert_eq!(
+        bench.api.get(&path()).unwrap()["spec"]["delegationsNotBefore"],
+        1000,
+        "a new life forgot it"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_tells_what_is_then_what_changes_and_ends_when_it_is_gone() {
     let mut bench = bench();
     bench.sync();

@@ -15,6 +15,7 @@ pub mod logs;
 pub mod metrics;
 pub mod objects;
 pub mod owned;
+pub mod preview;
 pub mod reconcile;
 pub mod report;
 pub mod staging;

@@ -20,7 +20,7 @@ use super::{
     deadline::{give_up, or_overdue, overdue},
     finalize,
     gather::{fresh_namespace, gather, nodes_of},
-    objects::{self, Decided, Level, PullPolicy, namespace},
+    objects::{self, Decided, namespace},
     owned::Owned,
     report::write_status,
     status::{Facts, Finding, Judgement, judge, of_this_life},
@@ -242,14 +242,11 @@ fn hands(context: &Context) -> Hands<'_> {
 
 /// From the nodes as they are now, for a life that begins.
 fn decide(context: &Context) -> Decided {
-    Decided {
-        level: if context.capacity.report().images_may_run_as_root {
-            Level::Baseline
-        } else {
-            Level::Restricted
-        },
-        pull: PullPolicy::on(context.watches.nodes.state().iter().map(Arc::as_ref)),
-    }
+    let nodes = context.watches.nodes.state();
+    Decided::by_nodes(
+        context.capacity.report().images_may_run_as_root,
+        nodes.iter().map(Arc::as_ref),
+    )
 }
 
 /// Of a pod that was admitted and whose spec does not validate (any more): what runs goes on running, and a publisher is told

@@ -32,6 +32,10 @@ pub fn record(object: &ApocryphPod) -> Option<PodRecord> {
         },
         state: state(object),
         generation: object.metadata.generation.unwrap_or(0),
+        delegations_not_before: spec
+            .delegations_not_before
+            .and_then(|at| u64::try_from(at).ok())
+            .unwrap_or(0),
         version: object.resource_version().unwrap_or_default(),
     })
 }

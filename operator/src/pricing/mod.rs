@@ -2,6 +2,7 @@
 
 pub mod decimal;
 mod holder;
+pub mod quote;
 mod read;
 pub mod table;
 pub mod watch;

@@ -8,8 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use looks::{description, list_page, log_end, log_lines, log_status};
 pub use replies::{
-    AttestReplies, CapacityReplies, PodReplies, Terms, accepted, attestation, capacity, capacity_reply, outcome,
-    price_tables, status,
+    AttestReplies, CapacityReplies, PodReplies, Terms, accepted, attestation, capacity, capacity_reply, dry_run,
+    outcome, price_tables, revoked, status,
 };
 pub use requests::{Manage, Raw, demand, envelope, manage, nonce, payment, provision, request};
 

@@ -1,4 +1,4 @@
-//! /apocryph/manage-pod: watch, list, describe, logs and delete of the publisher's own pods. `update` is answered
+//! /apocryph/manage-pod: watch, list, describe, logs, delete and revoke of the publisher's own pods. `update` is answered
 //! `unimplemented`, under a credential that holds: a stranger is told nothing.
 
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use futures::StreamExt;
 
 use super::{
     convert::{self, Manage, PodReplies, Raw},
+    delegated,
     logs::logs,
     session::{Exchange, Exchanged, Outcome, Session},
     status::{self, Lives},
@@ -28,8 +29,14 @@ pub struct ManagePod {
     pub provider: String,
 }
 
+struct Read {
+    key: PodKey,
+    manage: Manage,
+    delegated_until: Option<u64>,
+}
+
 impl ManagePod {
-    fn read(&self, bytes: &[u8], requester: &str) -> Result<(PodKey, Manage), Refusal> {
+    fn read(&self, bytes: &[u8], requester: &str) -> Result<Read, Refusal> {
         let (envelope, request) = convert::envelope(bytes)?;
         let now = convert::now();
         let parsed = convert::manage(&request, now);
@@ -50,7 +57,11 @@ impl ManagePod {
                 now,
             },
         )?;
-        Ok((key, parsed?))
+        Ok(Read {
+            key,
+            manage: parsed?,
+            delegated_until: envelope.delegated_until(),
+        })
     }
 
     /// The life that is to be followed.
@@ -96,6 +107,13 @@ impl ManagePod {
             Err(refusal) => session.refuse(refusal).await,
         }
     }
+
+    async fn revoke(&self, session: Session<PodReplies>, name: &PodName, not_before: u64) -> Exchanged {
+        match self.pods.revoke(name, not_before).await {
+            Ok(not_before) => session.finish(convert::revoked(not_before), Outcome::Ok).await,
+            Err(refusal) => session.refuse(refusal).await,
+        }
+    }
 }
 
 impl Exchange for ManagePod {
@@ -106,12 +124,22 @@ impl Exchange for ManagePod {
         let raw: Raw = session.read(limits::MESSAGE_MAX).await?;
         let read = self.read(&raw.0, &session.caller().peer);
         drop(raw);
-        let (key, manage) = match read {
+        let Read {
+            key,
+            manage,
+            delegated_until,
+        } = match read {
             Ok(read) => read,
             Err(refusal) => return session.refuse(refusal).await,
         };
         let name = key.name();
         tracing::info!(pod = %name, operation = manage.operation().as_str(), "manage");
+        if let Some(expires_at) = delegated_until {
+            if let Err(refusal) = delegated::holds(&*self.pods, &name, expires_at).await {
+                return session.refuse(refusal).await;
+            }
+            session.until(delegated::over(&*self.pods, &name, expires_at));
+        }
         match manage {
             Manage::Watch => {
                 let lives = self.find(&name).await;
@@ -124,6 +152,7 @@ impl Exchange for ManagePod {
             Manage::List => self.list(session, &key.publisher).await,
             Manage::Describe => self.describe(session, &name).await,
             Manage::Logs(wanted) => logs(session, &*self.pods, &name, wanted).await,
+            Manage::Revoke { not_before } => self.revoke(session, &name, not_before).await,
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod attest;
 pub mod capacity;
 pub mod convert;
+mod delegated;
 pub mod logs;
 pub mod manage;
 pub mod provision;

@@ -6,7 +6,8 @@ use apocryph_proto::{limits, outcome::Code, protocol, signing, v0::provision_pod
 
 use super::{
     convert::{self, PodReplies, Raw},
-    session::{Caller, Exchange, Exchanged, Session},
+    delegated,
+    session::{Caller, Exchange, Exchanged, Outcome, Session},
     status,
 };
 use crate::{
@@ -29,6 +30,7 @@ pub struct ProvisionPod {
 struct Read {
     request: admission::Request,
     detach: bool,
+    dry_run: bool,
 }
 
 impl ProvisionPod {
@@ -55,10 +57,17 @@ impl ProvisionPod {
             },
         )?;
         let (message, (key, offer, _)) = parsed?;
-        let detach = message.detach;
-        let request = convert::provision(message, key, offer, &caller.request_id)?;
+        let (detach, dry_run) = (message.detach, message.dry_run);
+        let request = admission::Request {
+            delegated_until: envelope.delegated_until(),
+            ..convert::provision(message, key, offer, &caller.request_id)?
+        };
         admission::checks::life(request.after_life)?;
-        Ok(Read { request, detach })
+        Ok(Read {
+            request,
+            detach,
+            dry_run,
+        })
     }
 }
 
@@ -70,12 +79,26 @@ impl Exchange for ProvisionPod {
         let raw: Raw = session.read(limits::MESSAGE_MAX).await?;
         let read = self.read(&raw.0, session.caller());
         drop(raw);
-        let Read { request, detach } = match read {
+        let Read {
+            request,
+            detach,
+            dry_run,
+        } = match read {
             Ok(read) => read,
             Err(refusal) => return session.refuse(refusal).await,
         };
         let name = request.key.name();
+        if dry_run {
+            tracing::info!(pod = %name, "dry run");
+            return match self.admission.dry_run(request).await {
+                Ok(told) => session.finish(convert::dry_run(&told), Outcome::Ok).await,
+                Err(refusal) => session.refuse(refusal).await,
+            };
+        }
         tracing::info!(pod = %name, "provision");
+        if let Some(expires_at) = request.delegated_until {
+            session.until(delegated::over(&*self.pods, &name, expires_at));
+        }
         let (record, pod) = match self.admission.provision(request).await {
             Ok(admission::Outcome::Accepted { record, pod }) => (record, Some(pod)),
             Ok(admission::Outcome::Attached { record }) => (record, None),

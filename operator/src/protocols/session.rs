@@ -5,7 +5,7 @@
 
 use std::{
     convert::Infallible,
-    future::{Future, ready},
+    future::{Future, pending, ready},
     io,
     marker::PhantomData,
     pin::pin,
@@ -20,7 +20,7 @@ use apocryph_proto::{
 };
 use asynchronous_codec::{Decoder, Encoder};
 use bytes::{Bytes, BytesMut};
-use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Stream, StreamExt};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, Stream, StreamExt, future::BoxFuture};
 use prost::Message;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -234,6 +234,8 @@ pub struct Session<R: Replies> {
     read_no_more: bool,
     /// Share of the byte budget.
     bytes: Option<OwnedSemaphorePermit>,
+    /// See [`Session::until`].
+    until: BoxFuture<'static, Refusal>,
     ended: bool,
     _active: ActiveSession,
     slot: Box<dyn Slot>,
@@ -259,12 +261,18 @@ impl<R: Replies> Session<R> {
             request_read: None,
             read_no_more: false,
             bytes: None,
+            until: pending().boxed(),
             ended: false,
             _active: environment.metrics.session(protocol),
             slot: Box::new(slot),
             environment,
             replies: PhantomData,
         }
+    }
+
+    /// What [`Session::stream`] sends ends with this refusal as soon as there is one.
+    pub fn until(&mut self, over: BoxFuture<'static, Refusal>) {
+        self.until = over;
     }
 
     pub fn caller(&self) -> &Caller {
@@ -433,6 +441,7 @@ impl<R: Replies> Session<R> {
         let drain = self.environment.drain.clone();
         let gone = self.gone.clone();
         let heartbeat = self.environment.settings.heartbeat;
+        let mut until = std::mem::replace(&mut self.until, pending().boxed());
         let full = self.slot.last().err();
         let mut source = pin!(source);
         let mut repeat = pin!(sleep(heartbeat));
@@ -441,6 +450,7 @@ impl<R: Replies> Session<R> {
                 biased;
                 () = drain.cancelled() => return Err(self.say_no(shutting_down()).await),
                 () = gone.cancelled() => return Err(self.end(Outcome::PeerGone)),
+                refusal = &mut until => return Err(self.say_no(refusal).await),
                 item = source.next() => match item {
                     Some(item) => Turn::News(item),
                     None => return Ok(self),

@@ -28,7 +28,7 @@ use crate::{
         router::Router,
         swarm::{self, Net},
     },
-    pods::{controller, gateway::Gateway, sweep},
+    pods::{controller, gateway::Gateway, preview::Builders, sweep},
     pricing::{self, Applied, Pricing, PricingError},
     protocols::{
         attest::Attest,
@@ -143,6 +143,12 @@ async fn start(
             capacity: capacity.clone(),
             payments: Arc::new(Free::new(prices.clone())),
             door: door.clone(),
+            prices: prices.clone(),
+            preview: Arc::new(Builders {
+                settings: config.pods.clone(),
+                watches: watches.clone(),
+                capacity: capacity.clone(),
+            }),
         },
         TagKey::new(*tag_key),
         config.defaults,

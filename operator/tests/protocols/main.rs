@@ -6,6 +6,8 @@
 mod accept_order;
 mod attest_and_capacity;
 mod credential;
+mod delegations;
+mod dry_run;
 mod looks;
 mod manage;
 #[path = "../pods_support/mod.rs"]

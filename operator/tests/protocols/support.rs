@@ -16,7 +16,7 @@ use apocryph_proto::{
         provision_pod::{
             PaymentChannel, PodReply, PodStatus as WireStatus, ProvisionPodRequest, Refusal as WireRefusal, pod_reply,
         },
-        signing::Envelope,
+        signing::{Delegation, Envelope},
     },
 };
 use apocryph_provider::{
@@ -29,8 +29,8 @@ use apocryph_provider::{
         pod::{End, EndedBy, LifeState, Listed, Offer, PodRecord, Tag, Terms},
         refusal::Refusal,
         services::{
-            Capacity, CapacityAnswer, CapacityReport, Door, Held, Hold, HoldEnd, NodeShape, Payments, Pods, Prices,
-            Submitted, Tables, Verdict,
+            Capacity, CapacityAnswer, CapacityReport, Door, Held, Hold, HoldEnd, NodeShape, Payments, Planned, Pods,
+            Preview, Prices, Submitted, Tables, Verdict,
         },
         status::{Phase, PodStatus},
     },
@@ -109,6 +109,10 @@ pub struct World {
     /// Of one read.
     pub logged: Mutex<Option<Result<BoxStream<'static, Result<Logged, Refusal>>, Refusal>>>,
     pub logs_wanted: Mutex<Vec<LogsWanted>>,
+    /// Of the objects that would be made.
+    pub digest: Mutex<Result<[u8; 32], Refusal>>,
+    /// `delegationsNotBefore` as the watch shows it.
+    pub not_before: watch::Sender<u64>,
     /// How each hold ended.
     pub hold_ends: watch::Sender<Vec<HoldEnd>>,
     statuses: Mutex<Option<mpsc::Receiver<PodStatus>>>,
@@ -132,6 +136,8 @@ impl World {
             described: Mutex::new(Ok(None)),
             logged: Mutex::default(),
             logs_wanted: Mutex::default(),
+            digest: Mutex::new(Ok([0xd1; 32])),
+            not_before: watch::Sender::new(0),
             hold_ends: watch::Sender::new(Vec::new()),
             statuses: Mutex::new(Some(statuses)),
             publish: Mutex::new(Some(publish)),
@@ -195,6 +201,7 @@ impl Pods for World {
                 terms: request.terms,
                 state: LifeState::Alive,
                 generation: 1,
+                delegations_not_before: 0,
                 version: request.replaces.unwrap_or_else(|| "1".to_owned()),
             };
             match answer {
@@ -258,6 +265,40 @@ impl Pods for World {
         self.logs_wanted.lock().unwrap().push(wanted);
         let logged = self.logged.lock().unwrap().take();
         async move { logged.unwrap_or_else(|| Err(Refusal::new(Code::NotFound, "no such pod"))) }.boxed()
+    }
+
+    fn revoke<'a>(&'a self, _name: &'a PodName, not_before: u64) -> BoxFuture<'a, Result<u64, Refusal>> {
+        self.called("revoke");
+        let record = self.record.lock().unwrap().clone();
+        async move {
+            let mut record = record?.ok_or_else(|| Refusal::new(Code::NotFound, "no such pod"))?;
+            record.delegations_not_before = record.delegations_not_before.max(not_before);
+            let in_force = record.delegations_not_before;
+            *self.record.lock().unwrap() = Ok(Some(record));
+            self.not_before.send_replace(in_force);
+            Ok(in_force)
+        }
+        .boxed()
+    }
+
+    fn revoked(&self, _name: &PodName, expires_at: u64) -> BoxFuture<'static, u64> {
+        let mut not_before = self.not_before.subscribe();
+        async move {
+            let revoked = not_before.wait_for(|not_before| *not_before >= expires_at).await;
+            let revoked = revoked.map(|not_before| *not_before).ok();
+            match revoked {
+                Some(not_before) => not_before,
+                None => futures::future::pending().await,
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Preview for World {
+    fn digest(&self, _planned: Planned) -> Result<[u8; 32], Refusal> {
+        self.called("digest");
+        self.digest.lock().unwrap().clone()
     }
 }
 
@@ -352,6 +393,7 @@ pub fn record(life: u64, state: LifeState) -> PodRecord {
         terms: terms(),
         state,
         generation: 4,
+        delegations_not_before: 0,
         version: "77".to_owned(),
     }
 }
@@ -408,6 +450,22 @@ impl Wallet {
             publisher: Publisher(self.address()),
             pod_id: PodId(POD_ID),
         }
+    }
+
+    /// Signs what the delegation says.
+    pub fn delegate(&self, mut delegation: Delegation) -> Delegation {
+        let message = signing::Delegation {
+            publisher: <[u8; 20]>::try_from(delegation.publisher.as_slice()).unwrap().into(),
+            delegate: delegation.delegate.clone(),
+            operations: delegation.operations.clone(),
+            podId: <[u8; 32]>::try_from(delegation.pod_id.as_slice()).unwrap().into(),
+            anyPod: delegation.any_pod,
+            expiresAt: delegation.expires_at,
+        };
+        delegation.signature = signing::sign(signing::digest(&message, delegation.chain_id), &self.0)
+            .unwrap()
+            .to_vec();
+        delegation
     }
 
     /// Signs what the envelope says.
@@ -481,12 +539,33 @@ pub fn signed(operation: &str, request: Vec<u8>) -> Envelope {
     envelope
 }
 
+/// What the publisher lets [`REQUESTER`] do for a day, unsigned.
+pub fn delegation(operations: &[&str]) -> Delegation {
+    Delegation {
+        publisher: publisher().address().to_vec(),
+        delegate: REQUESTER.to_owned(),
+        operations: operations.iter().map(|operation| (*operation).to_owned()).collect(),
+        pod_id: POD_ID.to_vec(),
+        expires_at: unix_now() + 86_400,
+        ..Default::default()
+    }
+}
+
+/// The envelope under a delegation instead of a signature.
+pub fn under(delegation: Delegation, envelope: Envelope) -> Envelope {
+    Envelope {
+        signature: Vec::new(),
+        delegation: Some(delegation),
+        ..envelope
+    }
+}
+
 pub fn signed_provision(request: &ProvisionPodRequest) -> Envelope {
     signed("provision", request.encode_to_vec())
 }
 
 pub fn signed_manage(operation: manage_pod_request::Operation) -> Envelope {
-    use manage_pod_request::Operation::{Delete, Describe, List, Logs, Update, Watch};
+    use manage_pod_request::Operation::{Delete, Describe, List, Logs, Revoke, Update, Watch};
     let name = match operation {
         Watch(_) => "watch",
         List(_) => "list",
@@ -494,6 +573,7 @@ pub fn signed_manage(operation: manage_pod_request::Operation) -> Envelope {
         Update(_) => "update",
         Logs(_) => "logs",
         Delete(_) => "delete",
+        Revoke(_) => "revoke",
     };
     signed(
         name,
@@ -520,6 +600,8 @@ pub fn admission(world: &Arc<World>) -> Admission {
         capacity: world.clone(),
         payments: world.clone(),
         door: world.clone(),
+        prices: world.clone(),
+        preview: world.clone(),
     };
     Admission::new(services, TagKey::new([3; 32]), DEFAULTS)
 }

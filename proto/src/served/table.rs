@@ -124,11 +124,7 @@ const ENVELOPE: &[Field] = &[
     served("expiresAt"),
     served("afterGeneration"),
     served("signature"),
-    unimplemented_(
-        "delegation",
-        "delegations are not served by this version",
-        "sign the request itself",
-    ),
+    part("delegation", DELEGATION),
     unimplemented_(
         "sealed",
         "sealed requests are not served by this version",
@@ -136,14 +132,21 @@ const ENVELOPE: &[Field] = &[
     ),
 ];
 
+const DELEGATION: &[Field] = &[
+    served("publisher"),
+    served("delegate"),
+    list("operations", limits::DELEGATED_OPERATIONS_MAX, &Rule::Served),
+    served("podId"),
+    served("anyPod"),
+    served("expiresAt"),
+    served("chainId"),
+    served("signature"),
+];
+
 const PROVISION: &[Field] = &[
     part("pod", POD),
     part("payment", PAYMENT),
-    unimplemented_(
-        "dryRun",
-        "dry runs are not served by this version",
-        "check the manifest offline with `apocryph check`",
-    ),
+    served("dryRun"),
     served("detach"),
     served("afterLife"),
 ];
@@ -179,6 +182,7 @@ const MANAGE: &[Field] = &[
         ],
     ),
     part("delete", &[served("life")]),
+    part("revoke", &[served("notBefore")]),
 ];
 
 const ATTEST: &[Field] = &[served("nonce"), served("wantCapacity")];

@@ -2,9 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+use libp2p::PeerId;
 
-use crate::{deploy::Until, exit::Exit, pod_id::PodId};
+use crate::{delegation::OPERATIONS, deploy::Until, exit::Exit, pod_id::PodId};
 
 /// How long `deploy` waits for running or accepted when nothing is said: longer than a provider's start deadline.
 const DEPLOY_TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -28,7 +29,9 @@ First steps:
 
 /// Rent a place for a container from a provider of the Apocryph network.
 ///
-/// The key comes from --key-file, or in hex from the environment variable APOCRYPH_KEY; never from an argument.
+/// The key comes from --key-file, or in hex from the environment variable APOCRYPH_KEY; never from an argument. With --delegation
+/// no key is needed: a peer that was named by the publisher's wallet asks under its own peer id (`apocryph peer`; in hex from
+/// APOCRYPH_PEER_KEY).
 #[derive(Debug, Parser)]
 #[command(name = "apocryph", version, max_term_width = 100, after_help = closing())]
 pub struct Args {
@@ -46,6 +49,12 @@ pub struct Global {
     /// File with the publisher's key [default: ~/.config/apocryph/key]
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "PATH", env = "APOCRYPH_KEY_FILE")]
     pub key_file: Option<PathBuf>,
+    /// File of a delegation (`apocryph delegate`): ask under it, without the publisher's key
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "PATH", env = "APOCRYPH_DELEGATION")]
+    pub delegation: Option<PathBuf>,
+    /// File with the key of this client's own peer id, for delegations [default: ~/.config/apocryph/peer]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "PATH", env = "APOCRYPH_PEER_KEY_FILE")]
+    pub peer_key_file: Option<PathBuf>,
     /// Folder with what is remembered of pods and providers [default: ~/.local/state/apocryph]
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "PATH", env = "APOCRYPH_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
@@ -118,6 +127,15 @@ pub enum Command {
     },
     /// What a pod's containers write
     Logs(Logs),
+    /// Let a peer act for you, without your key: what it may, on which pod, for how long
+    #[command(after_help = SEE_EXITS)]
+    Delegate(Delegate),
+    /// What was delegated
+    #[command(subcommand)]
+    Delegations(Delegations),
+    /// Print this client's own peer id, to have something delegated to it; made at the first time
+    #[command(after_help = SEE_EXITS)]
+    Peer,
     /// End a pod; its volumes go with it
     #[command(after_help = SEE_EXITS)]
     Delete {
@@ -142,6 +160,47 @@ pub enum Command {
         /// Which shell
         #[arg(value_enum)]
         shell: Shell,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("which").required(true).args(["pod", "any_pod"]))]
+pub struct Delegate {
+    /// Peer id of who may: `apocryph peer` there prints it
+    pub peer: PeerId,
+    /// What they may: provision, watch, list, describe, update, logs, delete
+    #[arg(long, value_name = "NAMES", required = true, value_delimiter = ',', value_parser = PossibleValuesParser::new(OPERATIONS))]
+    pub operations: Vec<String>,
+    /// Pod id, or the beginning of one that was deployed from here
+    #[arg(long)]
+    pub pod: Option<String>,
+    /// All pods of yours, also those to come. Revoking works pod by pod: give it for a short time
+    #[arg(long)]
+    pub any_pod: bool,
+    /// 12h, 30d; at most 366d
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub validity: Duration,
+    /// The file to write
+    #[arg(long, value_name = "PATH", default_value = "delegation.json")]
+    pub to: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Delegations {
+    /// Those that were given from here
+    #[command(after_help = SEE_EXITS)]
+    List,
+    /// Make a pod's delegations void, by when they expire: the ones named and every other one that expires no later
+    #[command(after_help = SEE_EXITS)]
+    Revoke {
+        /// Pod id, or the beginning of one that was deployed from here; left out: the only one there is
+        pod: Option<String>,
+        /// Those of this peer [default: all that were given from here]
+        #[arg(long, value_name = "PEER", conflicts_with = "all")]
+        delegate: Option<PeerId>,
+        /// Every one that there can be, whoever it was given by or to: new ones will have to last for a year
+        #[arg(long)]
+        all: bool,
     },
 }
 
@@ -248,6 +307,9 @@ pub struct Deploy {
     /// evidence yet, so nothing is sent without
     #[arg(long)]
     pub allow_unattested: bool,
+    /// Only ask: the price, everything in the way, a digest of what would be made. Nothing is made
+    #[arg(long, conflicts_with_all = ["detach", "until", "fail_fast"])]
+    pub dry_run: bool,
     /// Leave as soon as the provider has accepted; `apocryph watch` follows the pod
     #[arg(long, conflicts_with_all = ["until", "fail_fast"])]
     pub detach: bool,
@@ -298,11 +360,12 @@ impl From<Goal> for Until {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text} is not a time: write 90s, 10m or 2h");
+    let wrong = || format!("{text} is not a time: write 90s, 10m, 2h or 30d");
     let (number, unit) = match text.char_indices().last() {
         Some((at, 's')) => (&text[..at], 1),
         Some((at, 'm')) => (&text[..at], 60),
         Some((at, 'h')) => (&text[..at], 3_600),
+        Some((at, 'd')) => (&text[..at], 86_400),
         _ => (text, 1),
     };
     if !number.bytes().all(|b| b.is_ascii_digit()) {
@@ -364,6 +427,7 @@ mod tests {
         assert_eq!(seconds("90s"), Ok(90));
         assert_eq!(seconds("10m"), Ok(600));
         assert_eq!(seconds("2h"), Ok(7_200));
+        assert_eq!(seconds("30d"), Ok(2_592_000));
         for text in [
             "",
             "s",
@@ -372,7 +436,7 @@ mod tests {
             "-1s",
             "+1s",
             "1.5h",
-            "1d",
+            "1w",
             "1 m",
             "99999999999999999999h",
             "µ",

@@ -7,8 +7,8 @@ use clap::CommandFactory;
 use serde_json::json;
 
 use super::{
-    args::{Args, Command, Global, Key, Shell, Wanted},
-    explain, human, json as machine, looks,
+    args::{Args, Command, Delegations, Global, Key, Shell, Wanted},
+    delegations, explain, human, json as machine, looks,
     output::Output,
     pods, providers,
 };
@@ -16,6 +16,7 @@ use crate::{
     attest::attest,
     capacity::capacity,
     credential,
+    delegation::Delegation,
     error::Error,
     exit::Exit,
     follow::Settings,
@@ -68,6 +69,12 @@ async fn dispatch(args: Args, output: &mut Output, remedy: &mut String) -> Resul
         Command::List => looks::list(&global, output).await,
         Command::Describe { pod } => looks::describe(&global, pod.as_deref(), output).await,
         Command::Logs(args) => looks::logs(&global, args, output).await,
+        Command::Delegate(args) => delegations::delegate(&global, args, output),
+        Command::Delegations(Delegations::List) => delegations::list(&global, output),
+        Command::Delegations(Delegations::Revoke { pod, delegate, all }) => {
+            delegations::revoke(&global, pod.as_deref(), delegate, all, output).await
+        }
+        Command::Peer => delegations::peer(&global, output),
         Command::Delete { pod, timeout } => {
             let settings = Settings {
                 timeout,
@@ -78,26 +85,49 @@ async fn dispatch(args: Args, output: &mut Output, remedy: &mut String) -> Resul
     }
 }
 
-fn key_path(global: &Global) -> Result<PathBuf, Error> {
+/// Where a file of the user's configuration is.
+pub fn config_path(given: Option<&Path>, name: &str, option: &str) -> Result<PathBuf, Error> {
     let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let config = || {
         set("XDG_CONFIG_HOME")
             .filter(|p| p.is_absolute())
             .or_else(|| Some(set("HOME")?.join(".config")))
     };
-    global
-        .key_file
-        .clone()
-        .or_else(|| Some(config()?.join("apocryph/key")))
+    given
+        .map(Path::to_owned)
+        .or_else(|| Some(config()?.join("apocryph").join(name)))
         .ok_or_else(|| {
             Error::usage(
                 "neither HOME nor XDG_CONFIG_HOME says where the key is",
-                "Name its file with --key-file.",
+                format!("Name its file with {option}."),
             )
         })
 }
 
+fn key_path(global: &Global) -> Result<PathBuf, Error> {
+    config_path(global.key_file.as_deref(), "key", "--key-file")
+}
+
+/// The publisher's key, or with a delegation the delegate's.
 pub fn load_key(global: &Global) -> Result<PublisherKey, Error> {
+    match &global.delegation {
+        Some(path) => delegations::key(global, path),
+        None => load_wallet(global),
+    }
+}
+
+/// The publisher's own key, for what nobody else can do.
+pub fn wallet(global: &Global) -> Result<PublisherKey, Error> {
+    if global.delegation.is_some() {
+        return Err(Error::usage(
+            "only the publisher's key can do this, not a delegation",
+            "Leave out --delegation and APOCRYPH_DELEGATION.",
+        ));
+    }
+    load_wallet(global)
+}
+
+fn load_wallet(global: &Global) -> Result<PublisherKey, Error> {
     match std::env::var(KEY_ENV) {
         Ok(_) if global.key_file.is_some() => Err(Error::usage(
             format!("the key is given twice, in {KEY_ENV} and as a file"),
@@ -109,7 +139,13 @@ pub fn load_key(global: &Global) -> Result<PublisherKey, Error> {
 }
 
 pub fn provider(global: &Global) -> Result<Option<Provider>, Error> {
-    Ok(providers::given(global)?.map(|(provider, _)| provider))
+    let given = providers::given(global)?.map(|(provider, _)| provider);
+    match (given, &global.delegation) {
+        (Some(provider), _) => Ok(Some(provider)),
+        // Where it was given for.
+        (None, Some(path)) => Ok(Delegation::load(path)?.provider),
+        (None, None) => Ok(None),
+    }
 }
 
 pub fn needed_provider(global: &Global) -> Result<(Provider, Option<Known>), Error> {
@@ -137,7 +173,7 @@ fn key_new(global: &Global, output: &mut Output) -> Result<Exit, Error> {
 }
 
 fn key_show(global: &Global, output: &mut Output) -> Result<Exit, Error> {
-    let address = load_key(global)?.address_text();
+    let address = wallet(global)?.address_text();
     output.tell(
         &[human::line("address", &address)],
         &json!({"event": "key", "address": address}),

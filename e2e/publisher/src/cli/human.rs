@@ -5,7 +5,7 @@ use std::time::Duration;
 use apocryph_proto::{
     manifest::{Access, Protocol, VolumeKind},
     v0::{
-        pod::Resource,
+        pod::{Pod, Resource},
         provision_pod::{
             Condition, ContainerState, LogLines, PodDescription, PodEntry, Replica, container_state::State, terms,
         },
@@ -15,12 +15,13 @@ use apocryph_proto::{
 
 use crate::{
     attest::Attested,
+    dry_run::DryRun,
     follow::Event,
     key::address_text,
     known::{Asked, Known},
     manifest::Checked,
     quantity::{binary, show},
-    reply::{Status, phase_name, printable, printable_line},
+    reply::{Refusal, Status, phase_name, printable, printable_line},
     time,
 };
 
@@ -47,12 +48,52 @@ pub fn addresses(status: &Status) -> Vec<String> {
 
 /// What the provider filled in, from `accepted`.
 pub fn admitted(status: &Status) -> Vec<String> {
-    let Some(pod) = &status.admitted else { return Vec::new() };
+    status.admitted.as_deref().map(reserved).unwrap_or_default()
+}
+
+fn reserved(pod: &Pod) -> Vec<String> {
     let one = |container: &apocryph_proto::v0::pod::Container| {
         let reserved = resources(&container.resource_requests);
         line("reserved", format!("{}: {reserved}", printable(&container.name)))
     };
     pod.containers.iter().map(one).collect()
+}
+
+/// All that a dry run told, but for its outcome.
+pub fn dry_run(told: &DryRun) -> Vec<String> {
+    let blocker = |refusal: &Refusal| {
+        let mut text = format!("{}: ", refusal.code.text);
+        for part in [&refusal.field, &refusal.resource] {
+            if !part.is_empty() {
+                text.push_str(&format!("{part}: "));
+            }
+        }
+        text.push_str(&refusal.message);
+        if !refusal.remedy.is_empty() {
+            text.push_str(&format!(" -> {}", refusal.remedy));
+        }
+        line("blocker", text)
+    };
+    let mut lines = vec![line("name", format!("{}, life {}", told.name, told.life))];
+    lines.extend(told.admitted.as_deref().map(reserved).unwrap_or_default());
+    lines.extend(told.prices.iter().map(|price| {
+        let token = price.token.as_ref().map_or_else(String::new, |(chain_id, token)| {
+            format!(
+                " of token 0x{} on chain {chain_id}",
+                data_encoding::HEXLOWER.encode(token)
+            )
+        });
+        line(
+            "price",
+            format!("{} an hour{token}, by table {}", price.per_hour, price.table),
+        )
+    }));
+    if !told.objects_digest.is_empty() {
+        let digest = data_encoding::HEXLOWER.encode(&told.objects_digest);
+        lines.push(line("objects", format!("sha256:{digest}")));
+    }
+    lines.extend(told.blockers.iter().map(blocker));
+    lines
 }
 
 /// Lines for an event; status is told elsewhere.

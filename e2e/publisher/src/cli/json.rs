@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     attest::{Attested, Kind},
+    dry_run::DryRun,
     error::{Ended, Error},
     follow::Event,
     key::address_text,
@@ -59,6 +60,47 @@ pub fn status(status: &Status) -> Value {
         value["admitted"] = message("pod.Pod", pod.as_ref());
     }
     value
+}
+
+/// What a dry run told.
+pub fn dry_run(told: &DryRun) -> Value {
+    let blockers: Value = told
+        .blockers
+        .iter()
+        .map(|blocker| {
+            json!({
+                "code": blocker.code.text,
+                "message": blocker.message,
+                "remedy": blocker.remedy,
+                "field": blocker.field,
+                "resource": blocker.resource,
+                "retryAfter": blocker.retry_after,
+            })
+        })
+        .collect();
+    let hex = |bytes: &[u8]| format!("0x{}", data_encoding::HEXLOWER.encode(bytes));
+    let prices: Value = told
+        .prices
+        .iter()
+        .map(|price| {
+            json!({
+                "table": price.table,
+                "perHour": price.per_hour,
+                "chainId": price.token.as_ref().map(|(chain_id, _)| chain_id),
+                "token": price.token.as_ref().map(|(_, token)| hex(token)),
+            })
+        })
+        .collect();
+    json!({
+        "event": "dryRun",
+        "blockers": blockers,
+        "name": told.name,
+        "life": told.life,
+        "attached": told.attached,
+        "prices": prices,
+        "admitted": told.admitted.as_ref().map(|pod| message("pod.Pod", pod.as_ref())),
+        "objectsDigest": (!told.objects_digest.is_empty()).then(|| hex(&told.objects_digest)),
+    })
 }
 
 pub fn addresses(list: &[Address]) -> Value {

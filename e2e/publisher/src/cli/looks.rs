@@ -44,7 +44,7 @@ pub async fn list(global: &Global, output: &mut Output) -> Result<Exit, Error> {
     let key = load_key(global)?;
     let (provider, _) = needed_provider(global)?;
     output.start_live();
-    let client = Client::start()?;
+    let client = Client::of(&key)?;
     let link = Link {
         client: &client,
         key: &key,
@@ -66,7 +66,7 @@ pub async fn describe(global: &Global, pod: Option<&str>, output: &mut Output) -
     let (key, store) = (load_key(global)?, store(global)?);
     let target = target(global, pod, &key, &store)?;
     output.start_live();
-    let client = Client::start()?;
+    let client = Client::of(&key)?;
     let link = Link {
         client: &client,
         key: &key,
@@ -99,7 +99,7 @@ pub async fn logs(global: &Global, args: Logs, output: &mut Output) -> Result<Ex
         timeout: args.timeout,
         ..Settings::default()
     };
-    let client = Client::start()?;
+    let client = Client::of(&key)?;
     let link = Link {
         client: &client,
         key: &key,

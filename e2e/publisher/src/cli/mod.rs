@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod delegations;
 mod explain;
 mod human;
 mod json;

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     delete,
     deploy::{self, Deployment, Options, Reached, Until},
+    dry_run::{self, DryRun},
     error::{Ended, Error},
     exit::Exit,
     follow::{Link, Settings},
@@ -120,8 +121,16 @@ fn note_unfinished(
     Ok(())
 }
 
-pub async fn deploy(global: &Global, args: Deploy, output: &mut Output, remedy: &mut String) -> Result<Exit, Error> {
+pub async fn deploy(
+    global: &Global,
+    mut args: Deploy,
+    output: &mut Output,
+    remedy: &mut String,
+) -> Result<Exit, Error> {
     let (key, store) = (load_key(global)?, store(global)?);
+    if args.resume.is_none() && args.pod_id.is_none() {
+        args.pod_id = key.delegated_pod();
+    }
     let mut deployment = chosen(global, &args, &key, &store, output)?;
     let pod = deployment.pod();
     output.tell(
@@ -131,7 +140,7 @@ pub async fn deploy(global: &Global, args: Deploy, output: &mut Output, remedy: 
     *remedy = format!("Go on with `apocryph deploy --resume {pod}`; what the provider has accepted goes on by itself.");
     output.start_live();
 
-    let client = Client::start()?;
+    let client = Client::of(&key)?;
     let settings = Settings {
         allow_unattested: args.allow_unattested,
         timeout: args.effective_timeout(),
@@ -149,6 +158,10 @@ pub async fn deploy(global: &Global, args: Deploy, output: &mut Output, remedy: 
         if args.restart {
             deploy::restart(link, &mut deployment, &mut |event| output.event(&event)).await?;
         }
+        if args.dry_run {
+            let told = dry_run::dry_run(link, &deployment, &mut |event| output.event(&event)).await?;
+            return Ok(Outcome::Tried(told));
+        }
         let options = Options {
             until: args.goal(),
             fail_fast: args.fail_fast,
@@ -157,10 +170,45 @@ pub async fn deploy(global: &Global, args: Deploy, output: &mut Output, remedy: 
             output.event(&event)
         })
         .await
+        .map(Outcome::Reached)
     }
     .await;
     client.shutdown().await;
-    reached(pod, outcome?, output)
+    match outcome? {
+        Outcome::Reached(where_to) => reached(pod, where_to, output),
+        Outcome::Tried(told) => Ok(tried(pod, &told, output)),
+    }
+}
+
+enum Outcome {
+    Reached(Reached),
+    Tried(DryRun),
+}
+
+/// The exit status is that of the first thing in the way.
+fn tried(pod: PodId, told: &DryRun, output: &mut Output) -> Exit {
+    let exit = told
+        .blockers
+        .first()
+        .map_or(Exit::Ok, |blocker| Exit::of(&blocker.code));
+    output.tell(&human::dry_run(told), &machine::dry_run(told));
+    let line = match (told.blockers.len(), told.attached) {
+        (0, true) => "this pod runs already; nothing was changed".to_owned(),
+        (0, false) => "it would be accepted; nothing was made".to_owned(),
+        (1, _) => "it would be refused; nothing was made".to_owned(),
+        (count, _) => format!("it would be refused for {count} reasons; nothing was made"),
+    };
+    let outcome = if told.blockers.is_empty() {
+        "acceptable"
+    } else {
+        "blocked"
+    };
+    output.result(
+        human::line("done", line),
+        json!({"outcome": outcome, "podId": pod.to_string()}),
+        exit,
+    );
+    exit
 }
 
 fn reached(pod: PodId, reached: Reached, output: &mut Output) -> Result<Exit, Error> {
@@ -214,6 +262,9 @@ pub struct Target {
 }
 
 pub fn target(global: &Global, pod: Option<&str>, key: &PublisherKey, store: &Store) -> Result<Target, Error> {
+    // A delegate's is the one that was delegated.
+    let delegated = key.delegated_pod().map(|pod| pod.to_string());
+    let pod = pod.or(delegated.as_deref());
     let remembered = match pod {
         Some(text) => {
             let id = store.find(text)?;
@@ -279,7 +330,7 @@ pub async fn watch(
     let (key, store) = (load_key(global)?, store(global)?);
     let mut target = target(global, pod, &key, &store)?;
     output.start_live();
-    let client = Client::start()?;
+    let client = Client::of(&key)?;
     let link = Link {
         client: &client,
         key: &key,
@@ -316,7 +367,7 @@ pub async fn delete(
         target.pod
     );
     output.start_live();
-    let client = Client::start()?;
+    let client = Client::of(&key)?;
     let link = Link {
         client: &client,
         key: &key,

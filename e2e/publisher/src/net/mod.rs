@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::provider::Provider;
+use crate::{key::PublisherKey, provider::Provider};
 
 /// From the first packet to an authenticated, multiplexed connection, over all addresses.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -115,6 +115,14 @@ impl Client {
     /// With a new peer id.
     pub fn start() -> Result<Client, NetError> {
         Client::with_identity(identity::Keypair::generate_ed25519())
+    }
+
+    /// With the peer id that the key has to connect with, a new one where any will do.
+    pub fn of(key: &PublisherKey) -> Result<Client, NetError> {
+        match key.peer() {
+            Some(peer) => Client::with_identity(peer.keypair()),
+            None => Client::start(),
+        }
     }
 
     /// With a peer id that outlives the process. Needs a tokio runtime.

@@ -3,7 +3,9 @@
 
 /// Beside each other, on one install.
 mod shared {
+    mod delegations;
     mod dns;
+    mod dry_run;
     mod first_pod;
     mod looks;
     mod own_pods;

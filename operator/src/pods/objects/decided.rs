@@ -17,6 +17,18 @@ pub struct Decided {
 }
 
 impl Decided {
+    /// For a life that begins now.
+    pub fn by_nodes<'a>(images_may_run_as_root: bool, nodes: impl IntoIterator<Item = &'a Node>) -> Decided {
+        Decided {
+            level: if images_may_run_as_root {
+                Level::Baseline
+            } else {
+                Level::Restricted
+            },
+            pull: PullPolicy::on(nodes),
+        }
+    }
+
     /// What the namespace records; what it does not record is `now`.
     pub fn kept(namespace: Option<&Namespace>, now: Decided) -> Decided {
         Decided {

@@ -23,6 +23,7 @@ use k8s_openapi::api::{
 };
 
 pub use decided::{Decided, Level, PullPolicy};
+use sha2::{Digest, Sha256};
 
 use super::{Settings, validate::ValidatedPod};
 use crate::model::manifest::Protocol;
@@ -55,6 +56,27 @@ pub struct Objects {
     /// `None`: the pod offers no port.
     pub service: Option<Service>,
     pub deployment: Deployment,
+}
+
+impl Objects {
+    /// SHA-256 over the RFC 8785 JSON of the list of them.
+    pub fn digest(&self) -> Result<[u8; 32], serde_json::Error> {
+        let Objects {
+            namespace,
+            role_binding,
+            resource_quota,
+            limit_range,
+            network_policy,
+            claims,
+            service,
+            deployment,
+        } = self;
+        let list = (
+            (namespace, role_binding, resource_quota, limit_range),
+            (network_policy, claims, service, deployment),
+        );
+        Ok(Sha256::digest(serde_json_canonicalizer::to_vec(&list)?).into())
+    }
 }
 
 pub fn build(pod: &ValidatedPod, settings: &Settings, decided: Decided) -> Objects {

@@ -8,6 +8,7 @@ use apocryph_proto::{
 
 use super::unix_seconds;
 use crate::{
+    admission::dry_run::DryRun,
     model::{
         key::Publisher,
         manifest::{Complete, Requests, Resources},
@@ -18,6 +19,7 @@ use crate::{
     },
     pricing::{
         Decimal,
+        quote::Price,
         table::{Channel, FreeFor, Payment, Table},
     },
     protocols::session::{Outcome, Replies},
@@ -108,6 +110,46 @@ pub fn accepted(record: &PodRecord, pod: Option<&Complete>, last: bool, at: u64)
     wire::PodReply {
         r#final: last,
         message: Some(wire::pod_reply::Message::Status(status)),
+    }
+}
+
+/// What a dry run came to; final.
+pub fn dry_run(told: &DryRun) -> wire::PodReply {
+    let DryRun {
+        name,
+        life,
+        attached,
+        blockers,
+        prices,
+        pod,
+        digest,
+    } = told;
+    let prices = prices.iter().map(|Price { table, per_hour, token }| wire::Price {
+        table: table.clone(),
+        per_hour: per_hour.clone(),
+        chain_id: token.map_or(0, |(chain_id, _)| chain_id),
+        token: token.map_or_else(Vec::new, |(_, token)| token.to_vec()),
+    });
+    let message = wire::DryRun {
+        blockers: blockers.iter().map(refusal_message).collect(),
+        name: name.to_string(),
+        life: *life,
+        attached: *attached,
+        prices: prices.collect(),
+        admitted: Some(admitted(pod)),
+        objects_digest: digest.map_or_else(Vec::new, |digest| digest.to_vec()),
+    };
+    wire::PodReply {
+        r#final: true,
+        message: Some(wire::pod_reply::Message::DryRun(message)),
+    }
+}
+
+/// What is revoked from now on; final.
+pub fn revoked(not_before: u64) -> wire::PodReply {
+    wire::PodReply {
+        r#final: true,
+        message: Some(wire::pod_reply::Message::Revoked(wire::Revoked { not_before })),
     }
 }
 

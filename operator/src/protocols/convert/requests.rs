@@ -20,7 +20,8 @@ use zeroize::Zeroizing;
 use crate::{
     admission::{
         Request,
-        credential::{Envelope, Operation},
+        credential::{Envelope, Operation, Proof},
+        delegation::Delegation,
     },
     model::{
         key::{PodId, PodKey, Publisher},
@@ -113,9 +114,33 @@ pub fn envelope(bytes: &[u8]) -> Result<(Envelope, Vec<u8>), Refusal> {
         issued_at: message.issued_at,
         expires_at: message.expires_at,
         after_generation: message.after_generation,
-        signature: message.signature,
+        proof: proof(message.signature, message.delegation)?,
     };
     Ok((envelope, message.request))
+}
+
+fn proof(signature: Vec<u8>, delegation: Option<signing_wire::Delegation>) -> Result<Proof, Refusal> {
+    let Some(message) = delegation else {
+        return Ok(Proof::Signature(signature));
+    };
+    if !signature.is_empty() {
+        return Err(Refusal::new(
+            Code::InvalidRequest,
+            "an envelope has a signature or a delegation, not both",
+        )
+        .field("signature")
+        .remedy("leave the signature out, or the delegation"));
+    }
+    Ok(Proof::Delegation(Delegation {
+        publisher: Publisher(fixed(&message.publisher, "delegation.publisher")?),
+        delegate: message.delegate,
+        operations: message.operations,
+        pod_id: PodId(fixed(&message.pod_id, "delegation.podId")?),
+        any_pod: message.any_pod,
+        expires_at: message.expires_at,
+        chain_id: message.chain_id,
+        signature: message.signature,
+    }))
 }
 
 /// Whose pod the payment is for, what it offers, and on which chain.
@@ -191,6 +216,7 @@ pub fn provision(
         manifest,
         encoded,
         after_life: message.after_life,
+        delegated_until: None,
         request_id: request_id.to_owned(),
     })
 }
@@ -206,6 +232,10 @@ pub enum Manage {
     Delete {
         life: Option<u64>,
     },
+    /// Unix seconds.
+    Revoke {
+        not_before: u64,
+    },
 }
 
 impl Manage {
@@ -216,13 +246,14 @@ impl Manage {
             Manage::Describe => Operation::Describe,
             Manage::Logs(_) => Operation::Logs,
             Manage::Delete { .. } => Operation::Delete,
+            Manage::Revoke { .. } => Operation::Revoke,
         }
     }
 }
 
 /// `now`: Unix seconds.
 pub fn manage(bytes: &[u8], now: u64) -> Result<Manage, Refusal> {
-    use manage_wire::manage_pod_request::Operation::{Delete, Describe, List, Logs, Update, Watch};
+    use manage_wire::manage_pod_request::Operation::{Delete, Describe, List, Logs, Revoke, Update, Watch};
     let message: manage_wire::ManagePodRequest = request(bytes)?;
     match message.operation {
         Some(Watch(_)) => Ok(Manage::Watch),
@@ -238,6 +269,7 @@ pub fn manage(bytes: &[u8], now: u64) -> Result<Manage, Refusal> {
             format!("lives are counted up to {}", limits::LIFE.end()),
         )
         .field("delete.life")),
+        Some(Revoke(manage_wire::Revoke { not_before })) => revoke(not_before, now),
         Some(Update(_)) => Err(Refusal::new(
             Code::Unimplemented,
             "this operation is not served by this version",
@@ -277,6 +309,21 @@ fn logs(message: manage_wire::Logs, now: u64) -> Result<LogsWanted, Refusal> {
         since: (since > 0).then_some(since),
         previous,
     })
+}
+
+/// Further ahead no delegation that is taken expires.
+/// `now`: Unix seconds.
+fn revoke(not_before: u64, now: u64) -> Result<Manage, Refusal> {
+    let most = now.saturating_add(limits::DELEGATION_VALIDITY_MAX + 2 * limits::CLOCK_SKEW);
+    if (*limits::UNIX_TIME.start()..=most).contains(&not_before) {
+        return Ok(Manage::Revoke { not_before });
+    }
+    Err(Refusal::new(
+        Code::InvalidRequest,
+        format!("{not_before} is not a time from 1 to {most} (Unix seconds)"),
+    )
+    .field("revoke.notBefore")
+    .remedy("give the expiresAt of the last delegation that is to be void"))
 }
 
 /// What one pod would be given that asks for these resources; the provider's defaults where none is named.

@@ -56,6 +56,7 @@ async fn by_wire(actor: &Actor, pod: &serde_json::Value) -> Result<Result<(), St
         pod_id: PodId::random(),
         after_life: 0,
         detach: true,
+        dry_run: false,
     };
     let refusal = actor.provision(&order).await?.refused().await?;
     Ok(if refusal.code.is(Code::NoPriceTable) {
