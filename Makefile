@@ -6,6 +6,7 @@ SHELL := bash
 TOOL := e2e/cluster/cluster
 CRD := charts/apocryph-provider/templates/crd.yaml
 SCHEMA := deploy/manifest.schema.json
+CODES := deploy/codes.md
 
 .PHONY: help demo down test unit chart e2e bench check generate build up
 
@@ -45,9 +46,13 @@ check: ## fast: format, clippy with warnings as errors, generated files current
 	  || { echo "$(CRD) is stale: run 'make generate' and commit it"; exit 1; }
 	@cargo run -q --bin apocryph-manifest-schema --locked | diff -u $(SCHEMA) - \
 	  || { echo "$(SCHEMA) is stale: run 'make generate' and commit it"; exit 1; }
+	@cargo run -q --bin apocryph-crd --locked -- --codes | diff -u $(CODES) - \
+	  || { echo "$(CODES) is stale: run 'make generate' and commit it"; exit 1; }
 
-generate: ## write the generated files anew (the chart's copy of the CRD, the manifest's JSON Schema)
+generate: ## write the generated files anew (the chart's copy of the CRD, the manifest's JSON Schema, the page of codes)
 	cargo run -q --bin apocryph-crd --locked -- --chart > $(CRD).new
 	mv $(CRD).new $(CRD)
 	cargo run -q --bin apocryph-manifest-schema --locked > $(SCHEMA).new
 	mv $(SCHEMA).new $(SCHEMA)
+	cargo run -q --bin apocryph-crd --locked -- --codes > $(CODES).new
+	mv $(CODES).new $(CODES)

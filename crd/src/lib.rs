@@ -4,11 +4,13 @@
 //! CEL rules, so both get the same answer for everything that depends on the manifest alone. The bounds are those of
 //! `apocryph_proto::limits`; the tests in `crd` see to it that nothing is without one.
 
+mod codes;
 mod crd;
 pub mod form;
 mod spec;
 mod status;
 
+pub use codes::codes;
 pub use crd::{chart, definition, yaml};
 pub use spec::*;
 pub use status::*;

@@ -78,10 +78,23 @@ use crate::{ApocryphPodStatus, form};
         description = "Why the end was ordered"
     ),
     printcolumn(
+        name = "Notice",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="EndAnnounced")].reason"#,
+        description = "Whether the admin has announced an end; the condition EndAnnounced says when and why"
+    ),
+    printcolumn(
         name = "Ended",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ended")].status"#,
         description = "True when the end has been carried out and the namespace is gone"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        priority = 1,
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        description = "The reason in words"
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.matches('^[a-z2-7]{26}$')")

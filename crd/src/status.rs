@@ -47,7 +47,7 @@ pub struct ApocryphPodStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = *limits::LIFE.start(), max = *limits::LIFE.end()))]
     pub life: Option<i64>,
-    /// Admitted (an admin's own pod), Scheduled, Ready, Ended.
+    /// Admitted (an admin's own pod), Scheduled, Ready, EndAnnounced, Ended.
     #[serde(default)]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
@@ -74,13 +74,31 @@ pub struct ApocryphPodStatus {
 
 /// Condition types.
 pub mod condition {
-    /// True while every replica is ready; otherwise the reason is the outcome code of what is in the way.
+    /// Every type and what its status means, for people.
+    pub const ALL: &[(&str, &str)] = &[
+        (
+            READY,
+            "True while every replica is ready; otherwise the reason is the outcome code of what is in the way.",
+        ),
+        (SCHEDULED, "True once every replica has a node."),
+        (
+            ADMITTED,
+            "Only of an admin's own pod (no tag): True when name and capacity are as admission would have asked; nothing runs before.",
+        ),
+        (
+            END_ANNOUNCED,
+            "True while the admin has announced an end (annotation `apocryph.network/end`); False when it was called off, or when the annotation is not understood.",
+        ),
+        (
+            ENDED,
+            "True when the ordered end has been carried out and the namespace is gone; False with a message while it hangs.",
+        ),
+    ];
+    /// See [`ALL`], as for the others.
     pub const READY: &str = "Ready";
-    /// True once every replica has a node.
     pub const SCHEDULED: &str = "Scheduled";
-    /// An admin's own pod (no tag): True when name and capacity are as admission would have asked; nothing runs before.
     pub const ADMITTED: &str = "Admitted";
-    /// True when the ordered end has been carried out and the namespace is gone; False with a message while it hangs.
+    pub const END_ANNOUNCED: &str = "EndAnnounced";
     pub const ENDED: &str = "Ended";
 }
 

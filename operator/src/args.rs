@@ -9,7 +9,7 @@ mod values;
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use serde::Deserialize;
 
 pub use self::edge::ipv6_available;
@@ -63,6 +63,18 @@ pub struct Args {
     /// Port of /live, /ready and /metrics.
     #[arg(long, env = "ADMIN_PORT", default_value_t = 8080)]
     pub admin_port: u16,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What is done instead of running the operator.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Before an uninstall: takes no new pods, and announces to every publisher the end of every pod.
+    Drain {
+        /// REASON, WHEN: "we are closing, 2h", or with a time such as 2026-11-24T17:00:00Z.
+        order: String,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +102,6 @@ pub struct Config {
     pub logs: Logs,
     pub admin_port: u16,
     pub lease: lease::Settings,
-    pub cordoned: bool,
     pub capacity: capacity::Settings,
     pub pods: pods::Settings,
     pub defaults: Defaults,
@@ -120,6 +131,8 @@ pub struct Names {
     pub peer: String,
     /// ConfigMap with the prices.
     pub pricing: String,
+    /// ConfigMap that says who may start pods.
+    pub access: String,
     /// Service by which publishers come in.
     pub service: String,
     pub crd: String,
@@ -163,7 +176,6 @@ impl Args {
             names,
             logs,
             lease,
-            cordon,
             placement,
             capacity,
             storage,
@@ -217,7 +229,6 @@ impl Args {
         Ok(Config {
             lease: lease_settings(&lease, self, &names)?,
             admin_port: self.admin_port,
-            cordoned: cordon,
             capacity: capacity::Settings {
                 reserve: resources("capacity.reserve", &capacity.reserve)?,
                 max_cpu_millis: most("capacity.max.cpu", &capacity.max.cpu, Exact::millis)?,

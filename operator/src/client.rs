@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 // axum's body is a box around any other one, and reads bounded; kube's own cannot be made from one.
@@ -17,7 +17,7 @@ use kube::{
 };
 use tower::{BoxError, Layer, Service};
 
-use crate::lease::Claim;
+use crate::{lease::Claim, telemetry::metrics::Metrics};
 
 /// A request, its answer read to the end, takes at most this; watches and log streams alone may last. Shorter than what the
 /// lease leaves between the end of a claim and the next leader's first write (lease.duration - lease.renewDeadline).
@@ -27,20 +27,24 @@ pub const REQUEST_DEADLINE: Duration = Duration::from_secs(4);
 const ANSWER_MAX: usize = 256 << 20;
 
 /// For everything that does not need the lease.
-pub fn connect(config: Config) -> Result<Client, kube::Error> {
-    build(config, None)
+pub fn connect(config: Config, metrics: &Metrics) -> Result<Client, kube::Error> {
+    build(config, None, metrics)
 }
 
 /// For the leader: writes are refused here as soon as the claim has run out.
-pub fn connect_leader(config: Config, claim: Claim) -> Result<Client, kube::Error> {
-    build(config, Some(claim))
+pub fn connect_leader(config: Config, claim: Claim, metrics: &Metrics) -> Result<Client, kube::Error> {
+    build(config, Some(claim), metrics)
 }
 
-fn build(mut config: Config, claim: Option<Claim>) -> Result<Client, kube::Error> {
+fn build(mut config: Config, claim: Option<Claim>, metrics: &Metrics) -> Result<Client, kube::Error> {
     // kube repeats 429 and 5xx for minutes by default: a deposed leader's write would land late.
     config.default_retry = false;
     config.connect_timeout = Some(REQUEST_DEADLINE);
-    Ok(ClientBuilder::try_from(config)?.with_layer(&Bounds { claim }).build())
+    let bounds = Bounds {
+        claim,
+        metrics: metrics.clone(),
+    };
+    Ok(ClientBuilder::try_from(config)?.with_layer(&bounds).build())
 }
 
 /// What a request failed of before the API server had answered it.
@@ -54,6 +58,7 @@ pub enum Bounded {
 
 struct Bounds {
     claim: Option<Claim>,
+    metrics: Metrics,
 }
 
 impl<S> Layer<S> for Bounds {
@@ -63,6 +68,7 @@ impl<S> Layer<S> for Bounds {
         BoundedService {
             inner,
             claim: self.claim.clone(),
+            metrics: self.metrics.clone(),
         }
     }
 }
@@ -70,6 +76,7 @@ impl<S> Layer<S> for Bounds {
 struct BoundedService<S> {
     inner: S,
     claim: Option<Claim>,
+    metrics: Metrics,
 }
 
 impl<S, B> Service<Request<Body>> for BoundedService<S>
@@ -94,10 +101,16 @@ where
             return Box::pin(async { Err(Bounded::NotLeading.into()) });
         }
         let lasts = lasts(request.uri());
+        let watched = watched(request.uri());
+        let metrics = self.metrics.clone();
         let answer = self.inner.call(request);
         Box::pin(async move {
             if lasts {
-                return Ok(answer.await.map_err(Into::into)?.map(AnyBody::new));
+                let answer = answer.await.map_err(Into::into)?;
+                if let Some(resource) = watched.filter(|_| answer.status().is_success()) {
+                    metrics.watch_answered(resource, SystemTime::now());
+                }
+                return Ok(answer.map(AnyBody::new));
             }
             let whole = async {
                 let (head, body) = answer.await.map_err(Into::into)?.into_parts();
@@ -117,10 +130,16 @@ where
 
 /// Watches, and logs (which may follow).
 fn lasts(uri: &http::Uri) -> bool {
+    watched(uri).is_some() || uri.path().ends_with("/log")
+}
+
+/// The resource that a watch is of: the last part of its path. There are as many as this program watches.
+fn watched(uri: &http::Uri) -> Option<String> {
     let watch = uri
         .query()
         .is_some_and(|query| query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1")));
-    watch || uri.path().ends_with("/log")
+    let resource = uri.path().rsplit('/').next().filter(|_| watch)?;
+    Some(resource.to_owned())
 }
 
 #[cfg(test)]
@@ -150,7 +169,10 @@ mod tests {
         });
         (
             ClientBuilder::new(service, "default")
-                .with_layer(&Bounds { claim })
+                .with_layer(&Bounds {
+                    claim,
+                    metrics: Metrics::unregistered(),
+                })
                 .build(),
             seen,
         )

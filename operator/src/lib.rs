@@ -14,6 +14,7 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+pub mod access;
 pub mod admission;
 pub mod announce;
 pub mod args;
@@ -21,6 +22,8 @@ pub mod attestation;
 pub mod billing;
 pub mod capacity;
 pub mod client;
+pub mod config_map;
+pub mod drain;
 #[cfg(test)]
 mod fake_api;
 pub mod identity_store;

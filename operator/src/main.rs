@@ -2,13 +2,18 @@
 
 use std::process::ExitCode;
 
-use apocryph_provider::{args::Args, run, telemetry::logs};
+use apocryph_provider::{
+    args::{Args, Command},
+    drain, run,
+    telemetry::logs,
+};
 use clap::Parser;
 
 fn main() -> ExitCode {
     // Err: somebody has set one already, which nobody here does.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let config = match Args::parse().load() {
+    let args = Args::parse();
+    let config = match args.load() {
         Ok(config) => config,
         Err(error) => {
             eprintln!("apocryph-provider: {error}");
@@ -26,7 +31,14 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = runtime.block_on(run::run(config));
+    let outcome = match &args.command {
+        None => runtime
+            .block_on(run::run(config))
+            .map_err(|failure| failure.to_string()),
+        Some(Command::Drain { order }) => runtime
+            .block_on(drain::run(&config, order))
+            .map_err(|error| error.to_string()),
+    };
     // Nothing that is left has anything to say: who was deposed must not linger.
     runtime.shutdown_background();
     match outcome {

@@ -9,7 +9,9 @@ use apocryph_proto::outcome::Code;
 use tokio::sync::watch;
 
 use crate::{
+    access::AccessList,
     model::{
+        key::Publisher,
         refusal::Refusal,
         services::{Door, Prices},
     },
@@ -71,21 +73,15 @@ impl Gate {
 
 /// May new pods come in?
 pub struct FrontDoor {
-    /// The admin's word (chart value `cordon`).
-    pub cordoned: bool,
+    /// The admin's word.
+    pub access: Arc<AccessList>,
     pub walls: watch::Receiver<Walls>,
     pub prices: Arc<dyn Prices>,
 }
 
 impl Door for FrontDoor {
     fn accepting(&self) -> Result<(), Refusal> {
-        if self.cordoned {
-            return Err(Refusal::new(
-                Code::Cordoned,
-                "this provider takes no new pods: its admin has closed the door",
-            )
-            .retry_after(DOOR_RETRY_AFTER));
-        }
+        self.access.accepting()?;
         // Which one and why is the admin's to know (crate::walls tells), and no stranger's.
         if *self.walls.borrow() != Walls::Up {
             return Err(
@@ -101,12 +97,17 @@ impl Door for FrontDoor {
         }
         Ok(())
     }
+
+    fn admits(&self, publisher: &Publisher) -> Result<(), Refusal> {
+        self.accepting()?;
+        self.access.admits(publisher)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{pricing::Tables, telemetry::admin::Gates as _};
+    use crate::{config_map::watch::Holder, pricing::Tables, telemetry::admin::Gates as _};
 
     #[test]
     fn ready_needs_every_gate_and_a_closed_one_is_named() {
@@ -144,8 +145,14 @@ mod tests {
             (false, down, tables, Some(Code::WallsMissing)),
             (false, Walls::Up, None, Some(Code::NoPriceTable)),
         ] {
+            let access = AccessList::new();
+            let word = format!(
+                "apiVersion: access.apocryph.network/v1alpha1\naccepting: {}\n",
+                !cordoned
+            );
+            access.update(Some(&word)).unwrap();
             let door = FrontDoor {
-                cordoned,
+                access,
                 walls: watch::channel(walls).1,
                 prices: Arc::new(Fixed(prices)),
             };
@@ -156,6 +163,8 @@ mod tests {
                 !told.contains("apocryph-tenant-pods"),
                 "no name of a policy for strangers: {told}"
             );
+            let anybody = Publisher([7; 20]);
+            assert_eq!(door.admits(&anybody).err().map(|refusal| refusal.code), code);
         }
     }
 }

@@ -148,7 +148,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
 async fn lead(process: Process, libp2p_metrics: libp2p::metrics::Metrics) -> Result<(), Failure> {
     let stop = process.stop.clone();
     let kube_config = kube::Config::infer().await?;
-    let client = client::connect(kube_config.clone()).map_err(Failure::Client)?;
+    let client = client::connect(kube_config.clone(), &process.metrics).map_err(Failure::Client)?;
     // Nothing is held and nobody is served yet: going down is returning.
     let Some(standby) = stop.run_until_cancelled(standby::start(&process, client.clone())).await else {
         return Ok(());
@@ -167,7 +167,7 @@ async fn lead(process: Process, libp2p_metrics: libp2p::metrics::Metrics) -> Res
     };
     if let Some(claim) = claim {
         process.metrics.lease_held(true);
-        let leader_client = client::connect_leader(kube_config, claim).map_err(Failure::Client)?;
+        let leader_client = client::connect_leader(kube_config, claim, &process.metrics).map_err(Failure::Client)?;
         let drained = tokio::select! {
             ended = &mut election => return Err(election_ended(ended)),
             // After a failure the lease is left to run out: what still runs here may be writing.

@@ -458,7 +458,7 @@ async fn the_end_takes_the_workload_then_the_namespace_then_the_secret() {
         .unwrap();
     assert_eq!(
         ended.message,
-        "The namespace is going: example.com/keep in 1 resource instances"
+        "Its publisher deleted the pod. The namespace is going: example.com/keep in 1 resource instances"
     );
     assert_eq!((ended.status.as_str(), ready(&world).1.as_str()), ("False", "Ending"));
     world.look().await.unwrap();

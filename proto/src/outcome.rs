@@ -73,6 +73,10 @@ codes! {
     Starting "starting" Progress,
     /// Every replica is ready.
     Running "running" Progress,
+    /// The provider's admin ends the pod at the time that the message and `ends_at` name; until then it goes on.
+    EndAnnounced "end_announced" Progress,
+    /// The end that was announced will not come: the admin took the announcement back.
+    EndCalledOff "end_called_off" Progress,
     /// The end was ordered and is being carried out.
     Ending "ending" Progress,
 
@@ -163,6 +167,8 @@ codes! {
     NoPriceTable "no_price_table" Unavailable,
     /// The admin has closed the door for new pods.
     Cordoned "cordoned" Unavailable,
+    /// The provider's admin does not let this publisher start pods; what runs goes on and is watched and deleted as before.
+    PublisherDenied "publisher_denied" Credential,
     /// There is not enough free now of the resource that `resource` names.
     InsufficientCapacity "insufficient_capacity" Unavailable,
     /// Of the resource that `resource` names more is asked for than any node has, even empty.
@@ -217,6 +223,8 @@ codes! {
     InvalidSpec "invalid_spec" Trouble,
     /// The name is not the one derived from publisher and pod id.
     WrongName "wrong_name" Trouble,
+    /// The annotation apocryph.network/end, written by the provider's admin, is not `REASON, WHEN`; nothing was ended.
+    InvalidEndAnnotation "invalid_end_annotation" Trouble,
 
     // ---- ended
     /// The publisher ended the pod.
@@ -240,7 +248,9 @@ impl Code {
             | Code::Scheduled
             | Code::PullingImage
             | Code::Running
+            | Code::EndCalledOff
             | Code::Ending => "",
+            Code::EndAnnounced => "Save what is needed and deploy to another provider by then.",
             Code::WaitingForVolume => "Wait; if it lasts, ask the provider whether its storage works.",
             Code::Starting => {
                 "Wait; if it lasts, see whether the program listens on the ports that the manifest names."
@@ -299,6 +309,7 @@ impl Code {
             Code::NoPriceTable | Code::Cordoned => {
                 "Try later, wait with `apocryph deploy --wait`, or choose another provider."
             }
+            Code::PublisherDenied => "Ask the provider's admin, or choose another provider.",
             Code::InsufficientCapacity => {
                 "Ask for less (`apocryph capacity` shows what is free), wait with `apocryph deploy --wait`, or choose another provider."
             }
@@ -339,6 +350,9 @@ impl Code {
             Code::Degraded => "Wait; if it lasts, see whether the program crashes or a node is down.",
             Code::NoPublicAddress => "Tell the provider that it announces no address; the pod itself runs.",
             Code::InvalidSpec => "Its admin corrects the spec of the ApocryphPod.",
+            Code::InvalidEndAnnotation => {
+                "Its admin writes it as `REASON, WHEN`, where WHEN is a time (2026-11-24T17:00:00Z) or a duration (2h)."
+            }
             Code::WrongName => "Its admin creates the ApocryphPod under the name that the message gives.",
 
             Code::DeletedByPublisher => {
@@ -387,7 +401,8 @@ mod tests {
             assert!(meaning.len() > 10, "{code}");
             assert_eq!(
                 remedy.is_empty(),
-                code.class() == Class::Progress && !matches!(code, Code::WaitingForVolume | Code::Starting),
+                code.class() == Class::Progress
+                    && !matches!(code, Code::WaitingForVolume | Code::Starting | Code::EndAnnounced),
                 "{code}"
             );
         }

@@ -7,11 +7,11 @@ names:
   identity: {{ include "apocryph.identity" . }}
   peer: {{ include "apocryph.peer" . }}
   pricing: {{ include "apocryph.pricing" . }}
+  access: {{ include "apocryph.access" . }}
   service: {{ include "apocryph.name" . }}-libp2p
   crd: {{ include "apocryph.crd" . }}
 logs: {{ toJson .Values.logs }}
 lease: {{ toJson .Values.lease }}
-cordon: {{ .Values.cordon }}
 placement: {{ toJson .Values.placement }}
 capacity:
   reserve: {{ toJson .Values.capacity.reserve }}

@@ -9,6 +9,7 @@ same everywhere.
 {{- define "apocryph.identity" -}}apocryph-provider-identity{{- end }}
 {{- define "apocryph.peer" -}}apocryph-provider-peer{{- end }}
 {{- define "apocryph.pricing" -}}{{ .Values.pricing.existingConfigMap | default "apocryph-provider-pricing" }}{{- end }}
+{{- define "apocryph.access" -}}{{ .Values.access.existingConfigMap | default "apocryph-provider-access" }}{{- end }}
 {{- define "apocryph.crd" -}}apocryphpods.apocryph.network{{- end }}
 
 {{- define "apocryph.labels" -}}

@@ -94,11 +94,41 @@ host_port() {
 
 old_kubernetes_refused() { fails_with "incompatible with Kubernetes v1.32.9" --kube-version 1.32.9; }
 
+# The rules as Prometheus reads them. promtool out of Debian's package, without installing it, where the machine has none.
+promtool_from_debian() {
+  local cache="${XDG_CACHE_HOME:-$HOME/.cache}/apocryph/promtool"
+  if [ ! -x "$cache/usr/bin/promtool" ]; then
+    mkdir -p "$cache"
+    (cd "$TEMP" && { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } &&
+      dpkg-deb -x prometheus_*.deb "$TEMP/prometheus") >"$TEMP/apt.log" 2>&1 || { cat "$TEMP/apt.log"; return 1; }
+    mkdir -p "$cache/usr/bin"
+    mv "$TEMP/prometheus/usr/bin/promtool" "$cache/usr/bin/promtool"
+  fi
+  PATH="$PATH:$cache/usr/bin"
+}
+
+rules_parse() {
+  command -v promtool >/dev/null || promtool_from_debian || return 1
+  promtool check rules "$CHART/monitoring/rules.yaml"
+}
+
+# As many alerts reach the cluster as are in the file, and the dashboard is the JSON of the file.
+monitoring_arrives() {
+  local inside outside
+  inside=$(grep -c -- '- alert:' "$CHART/monitoring/rules.yaml")
+  outside=$(grep -c -- '- alert:' everything.rendered.yaml)
+  [ "$inside" = "$outside" ] || { echo "$inside alerts in the file, $outside rendered"; return 1; }
+  render --values everything.values.yaml --show-only templates/monitoring.yaml |
+    sed -n 's/^  apocryph-provider.json: //p' | jq -e 'fromjson' | jq -S . >"$TEMP/rendered.json"
+  jq -S . "$CHART/monitoring/dashboard.json" | diff - "$TEMP/rendered.json"
+}
+
 server_takes() { kubectl apply --dry-run=server --namespace default -f "$1"; }
 
 each_on_server() {
-  # Objects in the namespace of the release need one that exists.
-  sed 's/namespace: apocryph-system/namespace: default/' "$1.rendered.yaml" >"$TEMP/server.yaml"
+  # Objects in the namespace of the release need one that exists. The Prometheus Operator's CRD is not in this cluster.
+  awk 'BEGIN { RS = ORS = "\n---\n" } !/\nkind: PrometheusRule\n/' "$1.rendered.yaml" |
+    sed 's/namespace: apocryph-system/namespace: default/' >"$TEMP/server.yaml"
   server_takes "$TEMP/server.yaml"
 }
 
@@ -116,11 +146,13 @@ test_that "snapshot: everything set" snapshot everything
 test_that "every rule has a reason, one group, no wildcard" rules_have_reasons
 test_that "uninstall keeps CRD, policies and bindings" kept
 test_that "a host port" host_port
+test_that "promtool: the Prometheus rules" rules_parse
+test_that "rules and dashboard are rendered whole" monitoring_arrives
 test_that "Kubernetes before 1.33 is refused" old_kubernetes_refused
 for namespace in default kube-system kube-public kube-node-lease; do
   test_that "refused: the namespace $namespace" fails_with "must not be in the namespace $namespace" --namespace "$namespace"
 done
-for value in 'replica=1' 'capacity.max.cpus=1' 'exposure.kind="HostPort"' 'podSecurity.level="privileged"' \
+for value in 'replica=1' 'cordon=true' 'access.deny=["0x12"]' 'capacity.max.cpus=1' 'exposure.kind="HostPort"' 'podSecurity.level="privileged"' \
   'timings.startDeadline=600' 'ended.total=0' 'payment.address="0x12"' 'libp2p.service.type="ClusterIP"' 'libp2p.hostPort=0' \
   'pricing.tables=[{"name":"a","payment":{"free":{}}}]' 'capacity.storageGiB="10Gi"'; do
   test_that "refused: $value" refuses "$value"

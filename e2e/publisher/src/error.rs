@@ -305,6 +305,7 @@ mod tests {
             replicas: 1,
             admitted: None,
             at: 0,
+            ends_at: 0,
         }
     }
 

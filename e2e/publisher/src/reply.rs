@@ -97,6 +97,8 @@ pub struct Status {
     pub admitted: Option<Box<Pod>>,
     /// Unix seconds at the provider; 0: not told.
     pub at: u64,
+    /// Unix seconds at which the provider's admin ends the pod; 0: no end was announced.
+    pub ends_at: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +136,7 @@ impl From<wire::PodStatus> for Status {
             replicas: status.replicas,
             admitted: status.admitted.map(Box::new),
             at: status.at,
+            ends_at: status.ends_at,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the running cluster, the chart's install, the audit log, a publisher, waiting for
 //! conditions. The tests themselves are in `tests/`; `make test` starts the cluster first.
 
+pub mod access;
 pub mod actor;
 pub mod audit;
 pub mod bounds;

@@ -142,13 +142,13 @@ impl Admission {
             let terms = match &paid {
                 Some(terms) => Terms::clone(terms),
                 None => {
-                    self.services.door.accepting()?;
+                    self.services.door.admits(&request.key.publisher)?;
                     paid.insert(facts::terms(&*self.services.payments, &request.key, &request.offer).await?)
                         .clone()
                 }
             };
             // Again: it may have been closed while the payment was asked.
-            self.services.door.accepting()?;
+            self.services.door.admits(&request.key.publisher)?;
             self.pace.ask(&request.key.publisher, Instant::now())?;
             let hold = match capacity.hold(&name, &demand).await? {
                 Held::Hold(hold) => hold,

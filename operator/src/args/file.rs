@@ -7,6 +7,7 @@ use libp2p::Multiaddr;
 use serde::{Deserialize, Deserializer};
 
 use super::Names;
+use crate::model::span::span;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -16,7 +17,6 @@ pub(super) struct File {
     pub(super) names: Names,
     pub(super) logs: LogsFile,
     pub(super) lease: LeaseFile,
-    pub(super) cordon: bool,
     pub(super) placement: Placement,
     pub(super) capacity: CapacityFile,
     pub(super) storage: Storage,
@@ -219,26 +219,6 @@ impl<'de> Deserialize<'de> for Span {
             ))
         })
     }
-}
-
-pub(super) fn span(text: &str) -> Option<Duration> {
-    let mut seconds: u64 = 0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: u64 = rest[..digits].parse().ok()?;
-        let unit = match rest.as_bytes()[digits] {
-            b's' => 1,
-            b'm' => 60,
-            b'h' => 3600,
-            b'd' => 86400,
-            _ => return None,
-        };
-        seconds = seconds.checked_add(number.checked_mul(unit)?)?;
-        rest = &rest[digits + 1..];
-    }
-    // Longer than any date: added to one it would overflow.
-    (!text.is_empty() && seconds <= 100 * 365 * 86400).then(|| Duration::from_secs(seconds))
 }
 
 /// A quantity: text, or a number without unit.

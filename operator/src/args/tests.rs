@@ -67,7 +67,6 @@ fn everything_that_the_chart_can_set_arrives() {
     insta::assert_debug_snapshot!((
         &config.logs,
         &config.lease,
-        config.cordoned,
         &config.capacity,
         &config.pods,
         &config.defaults,
@@ -82,8 +81,16 @@ fn everything_that_the_chart_can_set_arrives() {
 #[test]
 fn what_does_not_hold_is_refused_by_its_name() {
     for (from, to, says) in [
-        ("cordon: false", "cordon: false\ncordons: 1", "cordons"),
-        ("cordon: false", "cordon: maybe", "cordon"),
+        (
+            "runtimeClass: \"\"",
+            "runtimeClass: \"\"\nruntimeClasses: 1",
+            "runtimeClasses",
+        ),
+        (
+            "forceRestricted\":false",
+            "forceRestricted\":\"maybe\"",
+            "forceRestricted",
+        ),
         (
             "\"duration\":\"15s\"",
             "\"duration\":\"14s\"",
@@ -173,8 +180,8 @@ fn what_does_not_hold_is_refused_by_its_name() {
 
 #[test]
 fn times_are_numbers_with_units() {
-    assert_eq!(file::span("1h30m"), Some(Duration::from_secs(5400)));
+    assert_eq!(crate::model::span::span("1h30m"), Some(Duration::from_secs(5400)));
     for bad in ["", "10", "m", "1.5h", "-1s", "1w", "99999999999999999999d", "9999999d"] {
-        assert_eq!(file::span(bad), None, "{bad}");
+        assert_eq!(crate::model::span::span(bad), None, "{bad}");
     }
 }

@@ -205,6 +205,8 @@ impl Tracker {
             free: fit::free(&now.nodes, &now.bounds),
             storage: now.bounds.storage.left(),
             shapes: shapes(&now.nodes),
+            sold: now.usage.taken.resources,
+            sold_storage: now.usage.taken.storage,
             images_may_run_as_root: !self.settings.force_restricted && now.usage.user_namespaces,
         }
     }

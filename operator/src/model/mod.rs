@@ -8,4 +8,5 @@ pub mod pod;
 pub mod rates;
 pub mod refusal;
 pub mod services;
+pub mod span;
 pub mod status;

@@ -159,6 +159,10 @@ pub struct CapacityReport {
     /// Kinds of nodes by what is free on them, largest first.
     pub shapes: Vec<NodeShape>,
     pub images_may_run_as_root: bool,
+    /// What pods that have not ended hold.
+    pub sold: Resources,
+    /// Bytes of volumes that they hold.
+    pub sold_storage: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -237,4 +241,7 @@ pub struct Evidence {
 pub trait Door: Send + Sync {
     /// `Err`: not accepting, and why: not_synced, walls_missing, no_price_table, cordoned.
     fn accepting(&self) -> Result<(), Refusal>;
+
+    /// Are new pods of this publisher accepted now? `Err`: as above, or publisher_denied.
+    fn admits(&self, publisher: &Publisher) -> Result<(), Refusal>;
 }

@@ -35,6 +35,8 @@ pub struct PodStatus {
     pub replicas_ready: u32,
     /// Since when the code holds.
     pub since: SystemTime,
+    /// When the admin ends the pod, if he has announced it.
+    pub ends_at: Option<SystemTime>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

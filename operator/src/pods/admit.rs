@@ -18,6 +18,9 @@ use crate::model::services::Held;
 /// A pod that does not fit asks again.
 const ADMISSION_RETRY: Duration = Duration::from_secs(30);
 
+const WAITS_FOR_ROOM: &str = "Ask for less in spec.containers, or give more room (chart values capacity, placement and \
+                              storage); it is asked again every 30 s.";
+
 /// May the pod run?
 pub(super) enum Admission {
     Admitted(Arc<ApocryphPod>),
@@ -55,8 +58,10 @@ pub(super) async fn admit(context: &Context, object: Arc<ApocryphPod>, pod: &Val
         }
         Ok(Held::LookAgain) => Ok(Admission::NotYet(Looked::new(Outcome::Waiting, SOON))),
         Err(refusal) => {
-            let said = (false, refusal.code, refusal.message.as_str());
-            let finding = Finding::new(refusal.code, refusal.message.clone(), refusal.remedy.clone());
+            // The refusal's remedy is for a publisher, who could go elsewhere.
+            let message = format!("The pod waits to be admitted: {}", refusal.message);
+            let said = (false, refusal.code, message.as_str());
+            let finding = Finding::new(refusal.code, message.clone(), WAITS_FOR_ROOM);
             write_admitted(context, object, finding, said).await?;
             Ok(Admission::NotYet(Looked::new(Outcome::Waiting, ADMISSION_RETRY)))
         }

@@ -121,7 +121,7 @@ impl Write<'_> {
         there.spec = self.object.spec.clone();
         there.spec.delegations_not_before = delegations_not_before;
         let annotations = there.annotations_mut();
-        for key in [annotation::BUILT, annotation::READY] {
+        for key in [annotation::BUILT, annotation::READY, annotation::END] {
             annotations.remove(key);
         }
         annotations.extend(self.object.annotations().clone());

@@ -22,6 +22,7 @@ use super::{
     api::{Failed, ask, found},
     apply::is_built,
     gather::fresh_namespace,
+    notice,
     objects::{WORKLOAD, meta, namespace},
     reconcile::{Context, Error, Looked, Outcome, RESYNC, patch_object, set_finalizers},
     report::put_status,
@@ -30,6 +31,8 @@ use super::{
 };
 use crate::model::{key::PodName, pod::EndedBy};
 
+/// The Ready condition's message where nothing was in the way of the pod that ends.
+const UNDER_WAY: &str = "The end is being carried out.";
 /// The namespace's watch tells when it is gone; this is for a watch that lost its tongue.
 const HANGING: Duration = Duration::from_secs(30);
 
@@ -64,9 +67,10 @@ pub async fn finalize(context: &Context, object: Arc<ApocryphPod>) -> Result<Loo
             if namespace.metadata.deletion_timestamp.is_none() {
                 take_down(context, &name, &namespace).await?;
             }
+            let (_, why) = sentence(&object);
             let message = match hangs_on {
-                Some(hangs_on) => format!("The namespace is going: {hangs_on}"),
-                None => "The namespace is going.".to_owned(),
+                Some(hangs_on) => format!("{why} The namespace is going: {hangs_on}"),
+                None => format!("{why} The namespace is going."),
             };
             say(context, object, Code::Ending, false, &message).await?;
             Ok(Looked::new(Outcome::Waiting, HANGING))
@@ -162,7 +166,10 @@ fn sentence(object: &ApocryphPod) -> (Code, String) {
         .unwrap_or(Code::Ended);
     let why = match code {
         Code::DeletedByPublisher => "Its publisher deleted the pod.",
-        Code::DeletedByAdmin => "The cluster's admin deleted the pod.",
+        Code::DeletedByAdmin => match notice::notice(object) {
+            Some(notice) => return (code, format!("The provider's admin ended the pod: {}.", notice.plain())),
+            None => "The cluster's admin deleted the pod.",
+        },
         Code::StartTimeout => "The pod was not ready within the provider's start deadline.",
         Code::NamespaceDeleted => "The pod's namespace was deleted in the cluster, and its volumes with it.",
         _ => "The pod has ended.",
@@ -177,7 +184,7 @@ fn sentence(object: &ApocryphPod) -> (Code, String) {
 fn cause(object: &ApocryphPod) -> Option<String> {
     let ready = of_this_life(object).and_then(|status| condition_of(status, condition::READY))?;
     let code = Code::parse(&ready.reason)?;
-    let carried = code == Code::Ending && !ready.message.is_empty();
+    let carried = code == Code::Ending && ready.message != UNDER_WAY;
     (code.class() == Class::Trouble || carried).then(|| ready.message.clone())
 }
 
@@ -192,7 +199,7 @@ async fn say(
     let ready = if ended {
         message.to_owned()
     } else {
-        cause(&object).unwrap_or_default()
+        cause(&object).unwrap_or_else(|| UNDER_WAY.to_owned())
     };
     let mut status = tell(&object, &Judgement::only(Finding::new(reason, ready, "")), now);
     status.conditions.retain(|one| one.type_ != condition::SCHEDULED);

@@ -13,6 +13,7 @@ pub mod gateway;
 pub mod gather;
 pub mod logs;
 pub mod metrics;
+pub mod notice;
 pub mod objects;
 pub mod owned;
 pub mod preview;
@@ -43,6 +44,8 @@ pub mod annotation {
     pub const READY: &str = "apocryph.network/ready";
     /// When the life was asked for (RFC 3339).
     pub const STARTED: &str = "apocryph.network/started";
+    /// The admin's notice of the end: `REASON, WHEN`. See [`super::notice`].
+    pub const END: &str = "apocryph.network/end";
     /// Id of the request that made the life, as in the log.
     pub const REQUEST_ID: &str = "apocryph.network/request-id";
 }

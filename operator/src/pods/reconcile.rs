@@ -20,6 +20,7 @@ use super::{
     deadline::{give_up, or_overdue, overdue},
     finalize,
     gather::{fresh_namespace, gather, nodes_of},
+    notice::{self, Heeded},
     objects::{self, Decided, namespace},
     owned::Owned,
     report::write_status,
@@ -152,6 +153,22 @@ pub async fn reconcile(context: &Context, object: Arc<ApocryphPod>) -> Result<Lo
         let ordered = finalize::order(context, &object, Code::DeletedByAdmin, EndedBy::Admin).await?;
         return finalize::finalize(context, Arc::new(ordered)).await;
     }
+    let (object, left) = match notice::heed(context, object).await? {
+        Heeded::Left(object, left) => (object, left),
+        Heeded::Due(object) => {
+            let ordered = finalize::order(context, &object, Code::DeletedByAdmin, EndedBy::Admin).await?;
+            return finalize::finalize(context, Arc::new(ordered)).await;
+        }
+    };
+    let looked = go_on(context, object).await?;
+    Ok(Looked::new(
+        looked.outcome,
+        left.map_or(looked.again, |left| looked.again.min(left)),
+    ))
+}
+
+/// A pod whose end nobody has ordered.
+async fn go_on(context: &Context, object: Arc<ApocryphPod>) -> Result<Looked, Error> {
     let pod = match validate(&object, &context.settings) {
         Ok(pod) => pod,
         Err(Invalid { code, message, remedy }) => {

@@ -53,23 +53,32 @@ pub(super) async fn put_status(
     )
     .await?;
     context.written.note(&name, &answer);
-    let reason =
-        |status: &ApocryphPodStatus| status::condition_of(status, condition::READY).map(|ready| ready.reason.clone());
-    let before = of_this_life(&object).and_then(reason);
-    if let Some(ready) = status::condition_of(&status, condition::READY)
-        && before.as_deref() != Some(ready.reason.as_str())
-    {
-        let code = Code::parse(&ready.reason).unwrap_or(Code::Preparing);
-        // While a pod is ending its Ready condition still carries what was in its way.
-        let message = if code == Code::Ending {
-            "The end is being carried out."
-        } else {
-            ready.message.as_str()
-        };
-        tracing::info!(pod = %name, code = %code, "{message}");
-        context.events.of_pod(&answer, code, message, is_warning(code)).await;
-    }
+    tell_news(context, of_this_life(&object), &status, &answer).await;
     Ok(Arc::new(answer))
+}
+
+/// An Event for the Ready condition when its reason is another one than before, and for an announced end when anything of it is.
+async fn tell_news(
+    context: &Context,
+    before: Option<&ApocryphPodStatus>,
+    status: &ApocryphPodStatus,
+    object: &ApocryphPod,
+) {
+    for (type_, by_message) in [(condition::READY, false), (condition::END_ANNOUNCED, true)] {
+        let Some(now) = status::condition_of(status, type_) else {
+            continue;
+        };
+        let before = before.and_then(|before| status::condition_of(before, type_));
+        if before.is_some_and(|before| before.reason == now.reason && (!by_message || before.message == now.message)) {
+            continue;
+        }
+        let code = Code::parse(&now.reason).unwrap_or(Code::Preparing);
+        // While a pod is ending its Ready condition still carries what was in its way.
+        let ending = status::condition_of(status, condition::ENDED).filter(|_| code == Code::Ending);
+        let message = ending.map_or(now.message.as_str(), |ended| ended.message.as_str());
+        tracing::info!(pod = %object.name_any(), code = %code, "{message}");
+        context.events.of_pod(object, code, message, is_warning(code)).await;
+    }
 }
 
 fn is_warning(code: Code) -> bool {

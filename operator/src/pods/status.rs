@@ -17,7 +17,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-use super::{Exposure, apply::Applied, validate::ValidatedPod};
+use super::{Exposure, apply::Applied, notice, validate::ValidatedPod};
 
 pub use conditions::{At, condition_of, set};
 
@@ -283,6 +283,7 @@ pub fn tell(object: &ApocryphPod, judgement: &Judgement, now: Timestamp) -> Apoc
         &finding.message,
         at,
     );
+    notice::tell(object, &mut status.conditions, at);
     status
 }
 

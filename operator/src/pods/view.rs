@@ -7,7 +7,10 @@ use apocryph_proto::outcome::{Class, Code};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::status::{condition_of, of_this_life};
+use super::{
+    notice,
+    status::{condition_of, of_this_life},
+};
 use crate::model::{
     key::{PodId, PodKey, PodName, Publisher},
     pod::{End, EndedBy, LifeState, PodRecord, Tag, Terms},
@@ -106,6 +109,7 @@ pub fn status(object: &ApocryphPod) -> Option<PodStatus> {
         replicas: u32::try_from(object.spec.replicas).unwrap_or(0),
         replicas_ready: 0,
         since: created,
+        ends_at: None,
     };
     match state {
         LifeState::Ended(end) => Some(PodStatus {
@@ -124,26 +128,53 @@ pub fn status(object: &ApocryphPod) -> Option<PodStatus> {
             since: end.at,
             ..told
         }),
-        LifeState::Alive => Some(match (seen, condition(condition::READY)) {
-            (Some(seen), Some(ready)) => {
-                let code = Code::parse(&ready.reason).unwrap_or(Code::Preparing);
-                let is_ready = ready.status == "True";
-                PodStatus {
-                    phase: phase(code, is_ready, seen.ready_since.is_some()),
-                    code,
-                    message: ready.message.clone(),
-                    remedy: seen.remedy.clone().unwrap_or_default(),
-                    addresses: seen.addresses.iter().map(address).collect(),
-                    replicas_ready: seen
-                        .ready_replicas
-                        .and_then(|ready| u32::try_from(ready).ok())
-                        .unwrap_or(0),
-                    since: system_time(ready.last_transition_time.0),
-                    ..told
+        LifeState::Alive => Some(announced(
+            object,
+            match (seen, condition(condition::READY)) {
+                (Some(seen), Some(ready)) => {
+                    let code = Code::parse(&ready.reason).unwrap_or(Code::Preparing);
+                    let is_ready = ready.status == "True";
+                    PodStatus {
+                        phase: phase(code, is_ready, seen.ready_since.is_some()),
+                        code,
+                        message: ready.message.clone(),
+                        remedy: seen.remedy.clone().unwrap_or_default(),
+                        addresses: seen.addresses.iter().map(address).collect(),
+                        replicas_ready: seen
+                            .ready_replicas
+                            .and_then(|ready| u32::try_from(ready).ok())
+                            .unwrap_or(0),
+                        since: system_time(ready.last_transition_time.0),
+                        ..told
+                    }
                 }
-            }
-            _ => told,
-        }),
+                _ => told,
+            },
+        )),
+    }
+}
+
+/// An announced end is what matters most; what else there is to say follows it.
+fn announced(object: &ApocryphPod, told: PodStatus) -> PodStatus {
+    let Some(notice) = notice::notice(object) else {
+        return told;
+    };
+    let (message, remedy) = if told.code == Code::Running {
+        (notice.sentence(), Code::EndAnnounced.remedy().to_owned())
+    } else {
+        (
+            format!("{} {}", notice.sentence(), told.message),
+            format!("{} {}", Code::EndAnnounced.remedy(), told.remedy)
+                .trim_end()
+                .to_owned(),
+        )
+    };
+    PodStatus {
+        code: Code::EndAnnounced,
+        message,
+        remedy,
+        ends_at: Some(system_time(notice.at)),
+        ..told
     }
 }
 

@@ -4,19 +4,17 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{read::PricingError, table::Tables};
-use crate::model::services::Prices;
+use super::table::Tables;
+use crate::{
+    config_map::{
+        EditError,
+        watch::{Applied, Holder},
+    },
+    model::services::Prices,
+};
 
-/// What an update did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applied {
-    /// Other tables are in force now.
-    Changed,
-    /// The same tables as before.
-    Unchanged,
-    /// There is no table in it: the last good ones, if there were any, stay in force.
-    Nothing,
-}
+/// Key of the pricing ConfigMap.
+pub const KEY: &str = "pricing.yaml";
 
 /// Keeps the last good tables; whoever reads them gets all of one ConfigMap or none.
 #[derive(Debug)]
@@ -31,8 +29,14 @@ impl Pricing {
         })
     }
 
-    /// `text`: the value of `pricing.yaml`; `None`: no such ConfigMap or key. On an error nothing changes.
-    pub fn update(&self, text: Option<&str>) -> Result<Applied, PricingError> {
+    /// Told of every change.
+    pub fn subscribe(&self) -> watch::Receiver<Option<Arc<Tables>>> {
+        self.tables.subscribe()
+    }
+}
+
+impl Holder for Pricing {
+    fn update(&self, text: Option<&str>) -> Result<Applied, EditError> {
         let Some(tables) = text.map(Tables::parse).transpose()?.flatten() else {
             return Ok(Applied::Nothing);
         };
@@ -44,11 +48,6 @@ impl Pricing {
             !same
         });
         Ok(if changed { Applied::Changed } else { Applied::Unchanged })
-    }
-
-    /// Told of every change.
-    pub fn subscribe(&self) -> watch::Receiver<Option<Arc<Tables>>> {
-        self.tables.subscribe()
     }
 }
 

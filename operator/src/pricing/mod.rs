@@ -3,11 +3,8 @@
 pub mod decimal;
 mod holder;
 pub mod quote;
-mod read;
 pub mod table;
-pub mod watch;
 
 pub use decimal::Decimal;
-pub use holder::{Applied, Pricing};
-pub use read::PricingError;
+pub use holder::{KEY, Pricing};
 pub use table::{FreeAnswer, Tables};

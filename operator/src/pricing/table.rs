@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    decimal::Decimal,
-    read::{Field, Map, PricingError, quote, read},
+use super::decimal::Decimal;
+use crate::{
+    config_map::{EditError, Field, Map, open, quote},
+    model::key::Publisher,
 };
-use crate::model::key::Publisher;
 
 /// The one form that is known.
 pub const API_VERSION: &str = "pricing.apocryph.network/v1alpha1";
@@ -95,20 +95,8 @@ pub enum FreeAnswer {
 
 impl Tables {
     /// `None`: the text has no table (`tables: []`).
-    pub fn parse(text: &str) -> Result<Option<Tables>, PricingError> {
-        if text.len() > TEXT_MAX {
-            let message = format!("has {} bytes; at most {TEXT_MAX}", text.len());
-            return Err(PricingError {
-                line: None,
-                field: String::new(),
-                message,
-            });
-        }
-        let mut root = read(text)?.map()?;
-        let version = root.need("apiVersion", &format!("write {API_VERSION}"))?;
-        if version.text(API_VERSION)? != API_VERSION {
-            return Err(version.error(format!("is {}; write {API_VERSION}", quote(version.text(API_VERSION)?))));
-        }
+    pub fn parse(text: &str) -> Result<Option<Tables>, EditError> {
+        let mut root = open(text, TEXT_MAX, API_VERSION)?;
         let tables = match root.take("tables") {
             Some(list) => list.list(TABLES_MAX)?,
             None => Vec::new(),
@@ -145,7 +133,7 @@ impl Tables {
     }
 }
 
-fn parse_table(field: Field, names: &mut BTreeSet<String>) -> Result<Table, PricingError> {
+fn parse_table(field: Field, names: &mut BTreeSet<String>) -> Result<Table, EditError> {
     let mut table = field.map()?;
     let name = table.need("name", "a table has a name of its own")?;
     let text = name.text("a DNS label, such as usdc")?;
@@ -186,7 +174,7 @@ fn parse_table(field: Field, names: &mut BTreeSet<String>) -> Result<Table, Pric
     })
 }
 
-fn parse_payment(field: Field) -> Result<Payment, PricingError> {
+fn parse_payment(field: Field) -> Result<Payment, EditError> {
     let mut payment = field.map()?;
     let (free, channel) = (payment.take("free"), payment.take("channel"));
     let parsed = match (free, channel) {
@@ -203,7 +191,7 @@ fn parse_payment(field: Field) -> Result<Payment, PricingError> {
     Ok(parsed)
 }
 
-fn parse_free(field: Field) -> Result<FreeFor, PricingError> {
+fn parse_free(field: Field) -> Result<FreeFor, EditError> {
     const CHOICE: &str = "write publishers: [\"0x…\"], or everyone: true";
     let mut free = field.map()?;
     let publishers = free.take("publishers");
@@ -220,7 +208,7 @@ fn parse_free(field: Field) -> Result<FreeFor, PricingError> {
             let listed = publishers
                 .list(PUBLISHERS_MAX)?
                 .iter()
-                .map(|field| address(field).map(Publisher))
+                .map(|field| field.address().map(Publisher))
                 .collect::<Result<BTreeSet<_>, _>>()?;
             if listed.is_empty() {
                 return Err(empty);
@@ -237,14 +225,16 @@ fn parse_free(field: Field) -> Result<FreeFor, PricingError> {
     Ok(who)
 }
 
-fn parse_channel(field: Field) -> Result<Channel, PricingError> {
+fn parse_channel(field: Field) -> Result<Channel, EditError> {
     let mut channel = field.map()?;
     let parsed = Channel {
         chain_id: channel
             .need("chainId", "write the chain's number")?
             .integer(1, i64::MAX as u64)?,
-        contract: address(&channel.need("contract", "write the payment contract's address")?)?,
-        token: address(&channel.need("token", "write the token's address")?)?,
+        contract: channel
+            .need("contract", "write the payment contract's address")?
+            .address()?,
+        token: channel.need("token", "write the token's address")?.address()?,
         decimals: channel
             .need("decimals", "write the token's number of decimals")?
             .integer(0, TOKEN_DECIMALS_MAX)?
@@ -263,7 +253,7 @@ enum Missing {
     Refused,
 }
 
-fn parse_per_hour(field: Field, missing: Missing) -> Result<PerHour, PricingError> {
+fn parse_per_hour(field: Field, missing: Missing) -> Result<PerHour, EditError> {
     let mut prices = field.map()?;
     let mut gpu = BTreeMap::new();
     let mut needed = |name| match missing {
@@ -294,7 +284,7 @@ fn parse_per_hour(field: Field, missing: Missing) -> Result<PerHour, PricingErro
     Ok(PerHour { gpu, ..parsed })
 }
 
-fn parse_minimum(field: Field) -> Result<Minimum, PricingError> {
+fn parse_minimum(field: Field) -> Result<Minimum, EditError> {
     let mut minimum = field.map()?;
     let runway_hours = minimum
         .take("runwayHours")
@@ -309,23 +299,13 @@ fn parse_minimum(field: Field) -> Result<Minimum, PricingError> {
     })
 }
 
-fn price(map: &mut Map, name: &'static str) -> Result<Option<Decimal>, PricingError> {
+fn price(map: &mut Map, name: &'static str) -> Result<Option<Decimal>, EditError> {
     map.take(name).map(|field| decimal(&field)).transpose()
 }
 
-fn decimal(field: &Field) -> Result<Decimal, PricingError> {
+fn decimal(field: &Field) -> Result<Decimal, EditError> {
     let text = field.text("a decimal in quotes, such as \"0.012\"")?;
     Decimal::parse(text).map_err(|fault| field.error(format!("{} {fault}", quote(text))))
-}
-
-/// 20 bytes; the case of the digits (EIP-55) is not checked.
-fn address(field: &Field) -> Result<[u8; 20], PricingError> {
-    const FORM: &str = "an address in quotes: 0x and 40 hex digits";
-    let text = field.text(FORM)?;
-    text.strip_prefix("0x")
-        .and_then(|digits| data_encoding::HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok())
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| field.error(format!("is {}; write {FORM}", quote(text))))
 }
 
 fn is_label(text: &str) -> bool {

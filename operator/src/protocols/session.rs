@@ -478,6 +478,7 @@ impl<R: Replies> Session<R> {
     }
 
     async fn say_no(&mut self, refusal: Refusal) -> Ended {
+        self.environment.metrics.refused(refusal.code.as_str());
         self.last(R::refusal(&refusal), refusal.code.into()).await
     }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Drained, Failure, Parts, Process, standby::Standby, until_answered};
 use crate::{
+    access::{self, AccessList},
     admission::{Admission, Services, checks::TagKey},
     announce,
     attestation::{
@@ -22,6 +23,10 @@ use crate::{
     },
     billing::free::Free,
     capacity::Tracker,
+    config_map::{
+        self, EditError,
+        watch::{Applied, Report, Source},
+    },
     identity_store::Keys,
     model::services::{Capacity, Door, Pods},
     net::{
@@ -29,7 +34,7 @@ use crate::{
         swarm::{self, Net},
     },
     pods::{controller, gateway::Gateway, preview::Builders, sweep},
-    pricing::{self, Applied, Pricing, PricingError},
+    pricing::{self, Pricing},
     protocols::{
         attest::Attest,
         capacity::{Offering, ProvisioningCapacity},
@@ -130,8 +135,9 @@ async fn start(
     let prices = Pricing::new();
     let events = Events::new(client.clone(), Some(config.pod.name.clone()));
     let (watchman, watched_walls) = Watchman::new(client.clone(), config.walls.clone());
+    let access = AccessList::new();
     let door: Arc<dyn Door> = Arc::new(FrontDoor {
-        cordoned: config.cordoned,
+        access: access.clone(),
         walls: watched_walls.walls.clone(),
         prices: prices.clone(),
     });
@@ -202,16 +208,35 @@ async fn start(
         let (capacity, client) = (capacity.clone(), client.clone());
         async move { capacity.look_after_holds(client).await }
     });
-    parts.forever("the prices", {
-        let (client, namespace, name) = (
+    let edited = |name: &str, key| Source {
+        namespace: config.pod.namespace.clone(),
+        name: name.to_owned(),
+        key,
+    };
+    parts.forever(
+        "the prices",
+        config_map::watch::follow(
             client.clone(),
-            config.pod.namespace.clone(),
-            config.names.pricing.clone(),
-        );
-        let report = Arc::new(PricingEvents(events));
-        let prices = prices.clone();
-        async move { pricing::watch::follow(client, &namespace, &name, prices, report).await }
-    });
+            edited(&config.names.pricing, pricing::KEY),
+            prices.clone(),
+            Arc::new(Edits {
+                events: events.clone(),
+                subject: &PRICES,
+            }),
+        ),
+    );
+    parts.forever(
+        "the list of who may come in",
+        config_map::watch::follow(
+            client.clone(),
+            edited(&config.names.access, access::KEY),
+            access,
+            Arc::new(Edits {
+                events,
+                subject: &ACCESS,
+            }),
+        ),
+    );
     parts.forever(
         "the image id",
         own_image(
@@ -371,6 +396,10 @@ async fn gauges(metrics: Metrics, door: Arc<dyn Door>, capacity: Arc<dyn Capacit
         metrics.capacity_free("memory", report.free.memory);
         metrics.capacity_free("ephemeral-storage", report.free.ephemeral_storage);
         metrics.capacity_free("storage", report.storage.unwrap_or(0));
+        metrics.capacity_sold_cpu(report.sold.cpu_millis);
+        metrics.capacity_sold("memory", report.sold.memory);
+        metrics.capacity_sold("ephemeral-storage", report.sold.ephemeral_storage);
+        metrics.capacity_sold("storage", report.sold_storage);
         sleep(GAUGES).await;
     }
 }
@@ -396,41 +425,66 @@ fn phase(pod: &ApocryphPod) -> &'static str {
     }
 }
 
-/// What became of an edit of the prices, as an Event on their ConfigMap.
-struct PricingEvents(Events);
+/// How an edit of one of the admin's ConfigMaps is told.
+struct Subject {
+    /// Of the Event.
+    action: &'static str,
+    refused: &'static str,
+    /// What stays in force after a bad edit.
+    last: &'static str,
+    changed: (&'static str, &'static str),
+    nothing: (&'static str, &'static str),
+}
 
-impl PricingEvents {
+const PRICES: Subject = Subject {
+    action: "ReadPrices",
+    refused: "PricesRefused",
+    last: "The last good prices stay in force.",
+    changed: ("PricesInForce", "The prices are in force."),
+    nothing: (
+        "NoPriceTable",
+        "There is no price table in it; without one nothing is accepted.",
+    ),
+};
+
+const ACCESS: Subject = Subject {
+    action: "ReadAccess",
+    refused: "AccessRefused",
+    last: "The last good list stays in force; nothing is accepted if there was none since the operator started.",
+    changed: ("AccessInForce", "Who may start pods now is as it says."),
+    nothing: (
+        "NoAccess",
+        "The key access.yaml is missing; without it nothing is accepted after the operator's next start.",
+    ),
+};
+
+/// What became of an edit, as an Event on the ConfigMap.
+struct Edits {
+    events: Events,
+    subject: &'static Subject,
+}
+
+impl Edits {
     fn tell(&self, config_map: &ConfigMap, reason: &'static str, message: String, warning: bool) {
-        let (events, config_map) = (self.0.clone(), config_map.clone());
+        let (events, config_map, action) = (self.events.clone(), config_map.clone(), self.subject.action);
         // One per edit, each bounded in time.
-        tokio::spawn(async move { events.of_pricing(&config_map, reason, &message, warning).await });
+        tokio::spawn(async move { events.of_edit(&config_map, reason, &message, action, warning).await });
     }
 }
 
-impl pricing::watch::Report for PricingEvents {
-    fn rejected(&self, config_map: &ConfigMap, error: &PricingError) {
-        self.tell(
-            config_map,
-            "PricesRefused",
-            format!("{error}. The last good prices stay in force."),
-            true,
-        );
+impl Report for Edits {
+    fn rejected(&self, config_map: &ConfigMap, error: &EditError) {
+        let Subject { refused, last, .. } = self.subject;
+        self.tell(config_map, refused, format!("{error}. {last}"), true);
     }
 
     fn accepted(&self, config_map: &ConfigMap, applied: Applied) {
-        match applied {
-            Applied::Changed => self.tell(
-                config_map,
-                "PricesInForce",
-                "The prices are in force.".to_owned(),
-                false,
-            ),
-            Applied::Nothing => {
-                let message = "There is no price table in it; without one nothing is accepted.".to_owned();
-                self.tell(config_map, "NoPriceTable", message, false);
-            }
-            Applied::Unchanged => {}
-        }
+        let (reason, message) = match applied {
+            Applied::Changed => self.subject.changed,
+            Applied::Nothing => self.subject.nothing,
+            Applied::Unchanged => return,
+        };
+        self.tell(config_map, reason, message.to_owned(), false);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Kubernetes Events: what `kubectl describe` tells of an ApocryphPod, the pricing ConfigMap and the operator's own Pod. They tell; nothing depends
+//! Kubernetes Events: what `kubectl describe` tells of an ApocryphPod, the admin's ConfigMaps and the operator's own Pod. They tell; nothing depends
 //! on them, so one that cannot be written is logged and forgotten.
 
 use std::time::Duration;
@@ -44,9 +44,9 @@ impl Events {
             .await;
     }
 
-    /// How the pricing ConfigMap was read.
-    pub async fn of_pricing(&self, config: &ConfigMap, reason: &str, message: &str, warning: bool) {
-        self.publish(config.object_ref(&()), reason, message, "ReadPrices", warning)
+    /// How a ConfigMap of the admin was read.
+    pub async fn of_edit(&self, config: &ConfigMap, reason: &str, message: &str, action: &'static str, warning: bool) {
+        self.publish(config.object_ref(&()), reason, message, action, warning)
             .await;
     }
 

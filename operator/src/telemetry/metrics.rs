@@ -1,7 +1,10 @@
 //! One registry for libp2p's metrics and ours. Ours begin with `apocryph_`; labels are outcome codes, protocol names and the
 //! names of limits, never peers or pods.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::{
+    sync::atomic::AtomicU64,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -29,6 +32,10 @@ pub struct Metrics {
     pods: Family<PhaseLabels, Gauge>,
     capacity_free_cpu: Gauge<f64, AtomicU64>,
     capacity_free: Family<ResourceLabels, Gauge>,
+    capacity_sold_cpu: Gauge<f64, AtomicU64>,
+    capacity_sold: Family<ResourceLabels, Gauge>,
+    refusals: Family<CodeLabels, Counter>,
+    watch_answered: Family<WatchLabels, Gauge>,
     accepting: Gauge,
     lease_held: Gauge,
     panics: Counter,
@@ -38,6 +45,16 @@ pub struct Metrics {
 struct RequestLabels {
     protocol: &'static str,
     code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabels {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WatchLabels {
+    resource: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -73,6 +90,10 @@ impl Metrics {
             pods: Family::default(),
             capacity_free_cpu: Gauge::default(),
             capacity_free: Family::default(),
+            capacity_sold_cpu: Gauge::default(),
+            capacity_sold: Family::default(),
+            refusals: Family::default(),
+            watch_answered: Family::default(),
             accepting: Gauge::default(),
             lease_held: Gauge::default(),
             panics: Counter::default(),
@@ -87,6 +108,10 @@ impl Metrics {
             pods,
             capacity_free_cpu,
             capacity_free,
+            capacity_sold_cpu,
+            capacity_sold,
+            refusals,
+            watch_answered,
             accepting,
             lease_held,
             panics,
@@ -137,6 +162,29 @@ impl Metrics {
             "What would be rented out now, by resource: memory, storage, ephemeral-storage",
             Unit::Bytes,
             capacity_free,
+        );
+        ours.register_with_unit(
+            "capacity_sold_cpu",
+            "Processor that pods which have not ended hold, replicas that are not yet there included",
+            Unit::Other("cores".to_owned()),
+            capacity_sold_cpu,
+        );
+        ours.register_with_unit(
+            "capacity_sold",
+            "What pods which have not ended hold, by resource: memory, storage, ephemeral-storage",
+            Unit::Bytes,
+            capacity_sold,
+        );
+        ours.register(
+            "refusals",
+            "Requests that were refused, by the outcome code; deploy/codes.md explains each",
+            refusals,
+        );
+        ours.register_with_unit(
+            "watch_answered_timestamp",
+            "When the API server last answered a watch, by the resource; each is asked anew every minute",
+            Unit::Seconds,
+            watch_answered,
         );
         ours.register("accepting", "1 while new pods are accepted", accepting);
         ours.register("lease_held", "1 while this process is the leader", lease_held);
@@ -213,6 +261,31 @@ impl Metrics {
         self.capacity_free
             .get_or_create(&ResourceLabels { resource })
             .set(saturating(bytes));
+    }
+
+    /// Processor in thousandths of a core.
+    pub fn capacity_sold_cpu(&self, millis: u64) {
+        self.capacity_sold_cpu.set(millis as f64 / 1000.0);
+    }
+
+    /// Bytes of memory, storage or ephemeral-storage.
+    pub fn capacity_sold(&self, resource: &'static str, bytes: u64) {
+        self.capacity_sold
+            .get_or_create(&ResourceLabels { resource })
+            .set(saturating(bytes));
+    }
+
+    /// A request was refused by this outcome code.
+    pub fn refused(&self, code: &'static str) {
+        self.refusals.get_or_create(&CodeLabels { code }).inc();
+    }
+
+    /// The API server has answered a watch of this resource.
+    pub fn watch_answered(&self, resource: String, at: SystemTime) {
+        let seconds = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.watch_answered
+            .get_or_create(&WatchLabels { resource })
+            .set(saturating(seconds));
     }
 
     pub fn accepting(&self, yes: bool) {

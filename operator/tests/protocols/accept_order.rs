@@ -81,15 +81,17 @@ async fn a_pod_without_an_object_continues_the_life_that_its_request_names() {
 
 #[tokio::test]
 async fn the_same_request_attaches_and_asks_neither_door_nor_payment_nor_capacity() {
-    let world = World::with_record(record(1, LifeState::Alive));
-    *world.door.lock().unwrap() = Err(Refusal::new(Code::WallsMissing, "no walls"));
-    let status = accepted(&world, after(0)).await;
-    assert_eq!(
-        (status.code.as_str(), status.life, status.generation),
-        ("accepted", 1, 4)
-    );
-    assert_eq!(status.admitted, None, "the defaults of then are not known here");
-    assert_eq!(world.calls(), ["find"]);
+    for code in [Code::WallsMissing, Code::Cordoned, Code::PublisherDenied] {
+        let world = World::with_record(record(1, LifeState::Alive));
+        *world.door.lock().unwrap() = Err(Refusal::new(code, "closed"));
+        let status = accepted(&world, after(0)).await;
+        assert_eq!(
+            (status.code.as_str(), status.life, status.generation),
+            ("accepted", 1, 4)
+        );
+        assert_eq!(status.admitted, None, "the defaults of then are not known here");
+        assert_eq!(world.calls(), ["find"]);
+    }
 }
 
 #[tokio::test]
@@ -147,7 +149,13 @@ async fn the_right_after_life_starts_anew_with_other_content_too() {
 
 #[tokio::test]
 async fn a_closed_door_is_told_with_its_reason_and_nobody_asks_about_money() {
-    for code in [Code::NotSynced, Code::WallsMissing, Code::NoPriceTable, Code::Cordoned] {
+    for code in [
+        Code::NotSynced,
+        Code::WallsMissing,
+        Code::NoPriceTable,
+        Code::Cordoned,
+        Code::PublisherDenied,
+    ] {
         let world = World::new();
         *world.door.lock().unwrap() = Err(Refusal::new(code, "closed"));
         assert_eq!(refused(&world, signed_provision(&after(0))).await.code, code.as_str());

@@ -42,6 +42,7 @@ async fn every_change_is_told_until_the_end_which_is_final() {
     world.publish(running).await;
     let running = WireStatus {
         at: 0,
+        ends_at: 0,
         ..client.status().await
     };
     insta::assert_debug_snapshot!(running);

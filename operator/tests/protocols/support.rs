@@ -320,6 +320,7 @@ impl Capacity for World {
                 },
             }],
             images_may_run_as_root: true,
+            ..CapacityReport::default()
         }
     }
 
@@ -364,6 +365,10 @@ impl Door for World {
     fn accepting(&self) -> Result<(), Refusal> {
         self.called("door");
         self.door.lock().unwrap().clone()
+    }
+
+    fn admits(&self, _publisher: &Publisher) -> Result<(), Refusal> {
+        self.accepting()
     }
 }
 
@@ -423,6 +428,7 @@ pub fn status(life: u64, phase: Phase, code: Code) -> PodStatus {
         replicas: 1,
         replicas_ready: 0,
         since: UNIX_EPOCH,
+        ends_at: None,
     }
 }
 

@@ -56,6 +56,9 @@ pub fn status(status: &Status) -> Value {
         "replicas": status.replicas,
         "at": status.at,
     });
+    if status.ends_at != 0 {
+        value["endsAt"] = status.ends_at.into();
+    }
     if let Some(pod) = &status.admitted {
         value["admitted"] = message("pod.Pod", pod.as_ref());
     }

@@ -3,6 +3,7 @@
 
 /// Beside each other, on one install.
 mod shared {
+    mod admin;
     mod delegations;
     mod dns;
     mod dry_run;
@@ -29,6 +30,7 @@ mod alone {
     mod g_strict;
     mod h_no_values;
     mod i_table;
+    mod j_admin;
 }
 
 /// A pod that sleeps: the smallest that runs.

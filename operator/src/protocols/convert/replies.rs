@@ -216,6 +216,7 @@ pub(super) fn status_message(status: &PodStatus, at: u64) -> wire::PodStatus {
         replicas: status.replicas,
         admitted: None,
         at,
+        ends_at: status.ends_at.map_or(0, unix_seconds),
     }
 }
 
@@ -260,6 +261,9 @@ pub fn capacity(report: &CapacityReport, terms: Terms<'_>) -> capacity_wire::Cap
         storage,
         shapes,
         images_may_run_as_root,
+        // For the admin alone.
+        sold: _,
+        sold_storage: _,
     } = report;
     let mut available_resources = resources(free);
     available_resources.extend(storage.map(|bytes| amount(Kind::Storage, bytes)));

@@ -8,9 +8,9 @@ use serde_saphyr::Spanned;
 /// Longest part of a wrong value that is quoted.
 const QUOTED_MAX: usize = 64;
 
-/// What is wrong with `pricing.yaml`, and where.
+/// What is wrong with the text, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PricingError {
+pub struct EditError {
     /// From 1; `None`: of the text as a whole.
     pub line: Option<u64>,
     /// `tables[0].perHour.cpu`; empty: the text as a whole.
@@ -18,7 +18,7 @@ pub struct PricingError {
     pub message: String,
 }
 
-impl fmt::Display for PricingError {
+impl fmt::Display for EditError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(line) = self.line {
             write!(f, "line {line}")?;
@@ -31,7 +31,7 @@ impl fmt::Display for PricingError {
     }
 }
 
-impl std::error::Error for PricingError {}
+impl std::error::Error for EditError {}
 
 /// Any YAML value.
 #[derive(Debug)]
@@ -62,8 +62,8 @@ pub struct Map {
 }
 
 /// Reads the text; says where it is not YAML.
-pub fn read(text: &str) -> Result<Field, PricingError> {
-    let document: Spanned<Value> = serde_saphyr::from_str(text).map_err(|error| PricingError {
+pub fn read(text: &str) -> Result<Field, EditError> {
+    let document: Spanned<Value> = serde_saphyr::from_str(text).map_err(|error| EditError {
         line: error.location().map(|location| location.line()),
         field: String::new(),
         message: format!(
@@ -76,6 +76,27 @@ pub fn read(text: &str) -> Result<Field, PricingError> {
         line: document.defined.line(),
         value: document.value,
     })
+}
+
+/// The fields of a text that must say `apiVersion`.
+///
+/// # Errors
+/// It is longer than `max` bytes, not YAML, not a map, or of another version.
+pub fn open(text: &str, max: usize, api_version: &str) -> Result<Map, EditError> {
+    if text.len() > max {
+        return Err(EditError {
+            line: None,
+            field: String::new(),
+            message: format!("has {} bytes; at most {max}", text.len()),
+        });
+    }
+    let mut root = read(text)?.map()?;
+    let version = root.need("apiVersion", &format!("write {api_version}"))?;
+    let written = version.text(api_version)?;
+    if written != api_version {
+        return Err(version.error(format!("is {}; write {api_version}", quote(written))));
+    }
+    Ok(root)
 }
 
 fn first_line(text: &str) -> &str {
@@ -98,15 +119,15 @@ pub fn quote(text: &str) -> String {
 }
 
 impl Field {
-    pub fn error(&self, message: impl Into<String>) -> PricingError {
-        PricingError {
+    pub fn error(&self, message: impl Into<String>) -> EditError {
+        EditError {
             line: Some(self.line),
             field: self.path.clone(),
             message: message.into(),
         }
     }
 
-    fn wrong(&self, expected: &str) -> PricingError {
+    fn wrong(&self, expected: &str) -> EditError {
         let found = match &self.value {
             Value::Null => "nothing".to_owned(),
             Value::Bool(value) => format!("{value}"),
@@ -123,7 +144,7 @@ impl Field {
         matches!(self.value, Value::Null)
     }
 
-    pub fn map(self) -> Result<Map, PricingError> {
+    pub fn map(self) -> Result<Map, EditError> {
         match self.value {
             Value::Map(entries) => Ok(Map {
                 path: self.path,
@@ -135,9 +156,9 @@ impl Field {
         }
     }
 
-    pub fn list(self, max: usize) -> Result<Vec<Field>, PricingError> {
+    pub fn list(self, max: usize) -> Result<Vec<Field>, EditError> {
         match self.value {
-            Value::List(items) if items.len() > max => Err(PricingError {
+            Value::List(items) if items.len() > max => Err(EditError {
                 line: Some(self.line),
                 field: self.path,
                 message: format!("has {} entries; at most {max}", items.len()),
@@ -156,21 +177,31 @@ impl Field {
     }
 
     /// `expected` completes "write …".
-    pub fn text(&self, expected: &str) -> Result<&str, PricingError> {
+    pub fn text(&self, expected: &str) -> Result<&str, EditError> {
         match &self.value {
             Value::Text(text) => Ok(text),
             _ => Err(self.wrong(expected)),
         }
     }
 
-    pub fn bool(&self) -> Result<bool, PricingError> {
+    pub fn bool(&self) -> Result<bool, EditError> {
         match self.value {
             Value::Bool(value) => Ok(value),
             _ => Err(self.wrong("true or false")),
         }
     }
 
-    pub fn integer(&self, min: u64, max: u64) -> Result<u64, PricingError> {
+    /// An Ethereum address; the case of the digits (EIP-55) is not checked.
+    pub fn address(&self) -> Result<[u8; 20], EditError> {
+        const FORM: &str = "an address in quotes: 0x and 40 hex digits";
+        let text = self.text(FORM)?;
+        text.strip_prefix("0x")
+            .and_then(|digits| data_encoding::HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok())
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or_else(|| self.error(format!("is {}; write {FORM}", quote(text))))
+    }
+
+    pub fn integer(&self, min: u64, max: u64) -> Result<u64, EditError> {
         match self.value {
             Value::Integer(value) => u64::try_from(value).ok().filter(|value| (min..=max).contains(value)),
             _ => None,
@@ -193,7 +224,7 @@ impl Map {
         (!field.is_null()).then_some(field)
     }
 
-    pub fn need(&mut self, name: &'static str, why: &str) -> Result<Field, PricingError> {
+    pub fn need(&mut self, name: &'static str, why: &str) -> Result<Field, EditError> {
         if let Some(field) = self.take(name) {
             return Ok(field);
         }
@@ -201,7 +232,7 @@ impl Map {
             .entries
             .iter()
             .find(|(key, _)| key.value.eq_ignore_ascii_case(name));
-        Err(PricingError {
+        Err(EditError {
             line: Some(misspelt.map_or(self.line, |(key, _)| key.defined.line())),
             field: join(&self.path, name),
             message: match misspelt {
@@ -211,8 +242,8 @@ impl Map {
         })
     }
 
-    pub fn error(&self, message: impl Into<String>) -> PricingError {
-        PricingError {
+    pub fn error(&self, message: impl Into<String>) -> EditError {
+        EditError {
             line: Some(self.line),
             field: self.path.clone(),
             message: message.into(),
@@ -220,7 +251,7 @@ impl Map {
     }
 
     /// Every entry, whatever its name.
-    pub fn all(self, max: usize) -> Result<Vec<(String, Field)>, PricingError> {
+    pub fn all(self, max: usize) -> Result<Vec<(String, Field)>, EditError> {
         if self.entries.len() > max {
             return Err(self.error(format!("has {} entries; at most {max}", self.entries.len())));
         }
@@ -242,12 +273,12 @@ impl Map {
     }
 
     /// Everything known has been taken: nothing may be left.
-    pub fn end(self) -> Result<(), PricingError> {
+    pub fn end(self) -> Result<(), EditError> {
         let Some((key, _)) = self.entries.iter().min_by_key(|(key, _)| key.defined.line()) else {
             return Ok(());
         };
         let known: Vec<&str> = self.known.iter().copied().collect();
-        Err(PricingError {
+        Err(EditError {
             line: Some(key.defined.line()),
             field: self.path.clone(),
             message: format!("has no field {}; known are {}", quote(&key.value), known.join(", ")),

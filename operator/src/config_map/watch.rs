@@ -1,4 +1,4 @@
-//! Follows the pricing ConfigMap.
+//! Follows one ConfigMap.
 
 use std::sync::Arc;
 
@@ -12,31 +12,56 @@ use kube::{
     },
 };
 
-use super::{Applied, Pricing, PricingError};
+use super::EditError;
+use crate::watches;
 
-/// Key of the ConfigMap.
-pub const KEY: &str = "pricing.yaml";
+/// What an edit did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Something else is in force now.
+    Changed,
+    /// The same as before.
+    Unchanged,
+    /// There is nothing in it: the last good one, if there was any, stays in force.
+    Nothing,
+}
+
+/// Keeps the last good reading.
+pub trait Holder: Send + Sync {
+    /// `text`: the value of the key; `None`: no such ConfigMap or key. On an error the last good reading, if there was any,
+    /// stays in force.
+    fn update(&self, text: Option<&str>) -> Result<Applied, EditError>;
+}
 
 /// Told of what an edit did, once per edit; the runtime writes an Event on the ConfigMap.
 pub trait Report: Send + Sync {
-    /// The last good tables, if there were any, stay in force. The error names line and field.
-    fn rejected(&self, config_map: &ConfigMap, error: &PricingError);
+    /// The last good reading, if there was any, stays in force. The error names line and field.
+    fn rejected(&self, config_map: &ConfigMap, error: &EditError);
 
-    /// `applied` is `Nothing` when the ConfigMap has no table in it.
     fn accepted(&self, config_map: &ConfigMap, applied: Applied);
+}
+
+/// Which ConfigMap, and which key of it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub namespace: String,
+    pub name: String,
+    pub key: &'static str,
 }
 
 /// Follows the one ConfigMap for as long as it is polled. What cannot be read from the API server changes nothing; it is
 /// asked again, at growing distances of at most 30 s.
-pub async fn follow(client: Client, namespace: &str, name: &str, pricing: Arc<Pricing>, report: Arc<dyn Report>) {
-    let api: Api<ConfigMap> = Api::namespaced(client, namespace);
-    let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    apply(watcher(api, only).default_backoff(), &pricing, report.as_ref()).await;
+pub async fn follow(client: Client, source: Source, holder: Arc<dyn Holder>, report: Arc<dyn Report>) {
+    let api: Api<ConfigMap> = Api::namespaced(client, &source.namespace);
+    let only = watches::config().fields(&format!("metadata.name={}", source.name));
+    let events = watcher(api, only).default_backoff();
+    apply(events, source.key, holder.as_ref(), report.as_ref()).await;
 }
 
 async fn apply(
     events: impl Stream<Item = Result<Event<ConfigMap>, watcher::Error>>,
-    pricing: &Pricing,
+    key: &str,
+    holder: &dyn Holder,
     report: &dyn Report,
 ) {
     let mut events = std::pin::pin!(events);
@@ -45,33 +70,33 @@ async fn apply(
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::Apply(config_map) | Event::InitApply(config_map)) => {
-                let text = config_map.data.as_ref().and_then(|data| data.get(KEY)).cloned();
+                let text = config_map.data.as_ref().and_then(|data| data.get(key)).cloned();
                 if last.as_ref() == Some(&text) {
                     continue;
                 }
-                look_at(&config_map, text.as_deref(), pricing, report);
+                look_at(&config_map, key, text.as_deref(), holder, report);
                 last = Some(text);
             }
             Ok(Event::Delete(config_map)) => {
-                tracing::warn!(config_map = %config_map.name_any(), "the pricing ConfigMap was deleted; the last good tables stay in force");
+                tracing::warn!(config_map = %config_map.name_any(), "the ConfigMap was deleted; what it last said stays in force");
                 last = None;
             }
             Ok(Event::Init | Event::InitDone) => {}
             Err(error) => {
-                tracing::warn!(%error, "the pricing ConfigMap cannot be watched; the last good tables stay in force")
+                tracing::warn!(key, %error, "a ConfigMap cannot be watched; what it last said stays in force")
             }
         }
     }
 }
 
-fn look_at(config_map: &ConfigMap, text: Option<&str>, pricing: &Pricing, report: &dyn Report) {
-    match pricing.update(text) {
+fn look_at(config_map: &ConfigMap, key: &str, text: Option<&str>, holder: &dyn Holder, report: &dyn Report) {
+    match holder.update(text) {
         Ok(applied) => {
-            tracing::info!(config_map = %config_map.name_any(), ?applied, "pricing ConfigMap read");
+            tracing::info!(config_map = %config_map.name_any(), key, ?applied, "read");
             report.accepted(config_map, applied);
         }
         Err(error) => {
-            tracing::warn!(config_map = %config_map.name_any(), %error, "pricing ConfigMap refused; the last good tables stay in force");
+            tracing::warn!(config_map = %config_map.name_any(), key, %error, "refused; the last good one stays in force");
             report.rejected(config_map, &error);
         }
     }
@@ -84,13 +109,16 @@ mod tests {
     use futures::stream;
 
     use super::*;
-    use crate::model::services::Prices;
+    use crate::{
+        model::services::Prices,
+        pricing::{KEY, Pricing},
+    };
 
     #[derive(Default)]
     struct Told(Mutex<Vec<String>>);
 
     impl Report for Told {
-        fn rejected(&self, config_map: &ConfigMap, error: &PricingError) {
+        fn rejected(&self, config_map: &ConfigMap, error: &EditError) {
             self.0
                 .lock()
                 .unwrap()
@@ -142,7 +170,8 @@ mod tests {
         let failed = Err(watcher::Error::NoResourceVersion);
         apply(
             stream::iter(events.map(Ok)).chain(stream::iter([failed])),
-            &pricing,
+            KEY,
+            pricing.as_ref(),
             &told,
         )
         .await;
