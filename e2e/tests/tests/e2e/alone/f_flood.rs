@@ -24,7 +24,7 @@ containers:
   command: [/bin/sh, -c]
   args:
   - |
-    line=$(head -c 999 /dev/zero | tr '\\\\0' x)
+    line=$(head -c 999 /dev/zero | tr '\\0' x)
     yes $line | head -n 100000
     echo all of it
     trap 'exit 0' TERM; sleep 1000000 & wait
