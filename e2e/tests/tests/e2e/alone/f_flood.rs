@@ -29,7 +29,7 @@ containers:
     echo all of it
     trap 'exit 0' TERM; sleep 1000000 & wait
   resourceRequests:
-  - {resource: cpu, amountMillis: 10}
+  - {resource: cpu, amountMillis: 500}
   - {resource: memory, amountMebi: 32}
   - {resource: ephemeral-storage, amountMebi: 512}
 ";
