@@ -24,12 +24,12 @@ containers:
   command: [/bin/sh, -c]
   args:
   - |
-    line=$(head -c 999 /dev/zero | tr '\\\\0' x)
+    line=$(head -c 999 /dev/zero | tr '\\0' x)
     yes $line | head -n 100000
     echo all of it
     trap 'exit 0' TERM; sleep 1000000 & wait
   resourceRequests:
-  - {resource: cpu, amountMillis: 10}
+  - {resource: cpu, amountMillis: 500}
   - {resource: memory, amountMebi: 32}
   - {resource: ephemeral-storage, amountMebi: 512}
 ";
