@@ -150,7 +150,7 @@ fn reasons(events: &[Event]) -> Vec<Reason> {
             })
         })
         .collect();
-    reasons.sort_by(|one, other| other.at.cmp(&one.at));
+    reasons.sort_by_key(|one| std::cmp::Reverse(one.at));
     reasons.truncate(REASONS_DESCRIBED);
     reasons
 }

@@ -70,6 +70,9 @@ pub const DEFAULTS: Defaults = Defaults {
     empty_volume: 32 << 20,
 };
 
+/// What a pod writes.
+type Lines = BoxStream<'static, Result<Logged, Refusal>>;
+
 // ---- the services
 
 /// What a hold meets.
@@ -107,7 +110,7 @@ pub struct World {
     pub listed: Mutex<Vec<Listed>>,
     pub described: Mutex<Result<Option<Description>, Refusal>>,
     /// Of one read.
-    pub logged: Mutex<Option<Result<BoxStream<'static, Result<Logged, Refusal>>, Refusal>>>,
+    pub logged: Mutex<Option<Result<Lines, Refusal>>>,
     pub logs_wanted: Mutex<Vec<LogsWanted>>,
     /// Of the objects that would be made.
     pub digest: Mutex<Result<[u8; 32], Refusal>>,
