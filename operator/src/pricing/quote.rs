@@ -102,6 +102,7 @@ tables:
             ephemeral_storage: 1 << 30,
         },
         storage: 10 << 30,
+        shared: false,
     };
 
     #[test]
@@ -136,7 +137,7 @@ tables:
                 cpu_millis: 1,
                 ..Resources::default()
             },
-            storage: 0,
+            ..Demand::default()
         };
         assert_eq!(attos(&cpu_only, &bare).map(text).as_deref(), Some("0.001"));
     }
