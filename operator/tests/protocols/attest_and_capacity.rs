@@ -167,7 +167,7 @@ async fn when_nothing_is_accepted_it_says_so_and_why() {
     let not_accepting = response.not_accepting.unwrap();
     assert_eq!(
         (not_accepting.code.as_str(), not_accepting.message.as_str()),
-        ("no_price_table", "no price table is in force")
+        ("no_price_table", "No price table is in force.")
     );
     assert!(!response.fits, "it would not be admitted now");
     assert_eq!(response.blocking_resource, "", "no resource is to blame");

@@ -153,6 +153,8 @@ async fn a_hold_counts_until_the_watch_shows_its_object_and_never_twice() {
 
     // The answer is faster than the watch.
     world.set(&[NODE]);
+    // What did not fit is refused from the last count until that is too old.
+    tokio::time::advance(ANSWER_AGE_MAX).await;
     let two = hold(&tracker, &name(2), demand(600)).await;
     two.commit();
     assert_eq!(left(&tracker).await, 400);
@@ -165,7 +167,7 @@ async fn a_hold_counts_until_the_watch_shows_its_object_and_never_twice() {
     assert_eq!(left(&tracker).await, 400);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_pod_that_is_ended_at_once_counts_until_its_namespace_is_gone() {
     let ending = ENDED.split("status").next().unwrap();
     let world = World::new("");
@@ -178,6 +180,7 @@ async fn a_pod_that_is_ended_at_once_counts_until_its_namespace_is_gone() {
     let refusal = tracker.hold(&name(2), &demand(1)).await.err().unwrap();
     assert_eq!(refusal.code, Code::InsufficientCapacity);
     world.set(&[NODE, &object(&name(1), 1, 600, ENDED)]);
+    tokio::time::advance(ANSWER_AGE_MAX).await;
     hold(&tracker, &name(2), demand(600)).await;
 }
 
