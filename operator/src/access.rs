@@ -259,7 +259,11 @@ mod tests {
         edit("accepting: false\nmessage: back on Monday").unwrap();
         let refusal = list.accepting().unwrap_err();
         assert_eq!(refusal.code, Code::Cordoned);
-        assert!(refusal.message.ends_with("says: back on Monday."), "{}", refusal.message);
+        assert!(
+            refusal.message.ends_with("says: back on Monday."),
+            "{}",
+            refusal.message
+        );
         assert_eq!(asked(&list, &TWO), Some(Code::Cordoned));
     }
 

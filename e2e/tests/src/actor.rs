@@ -68,7 +68,6 @@ impl Order {
             detach: self.detach,
             dry_run: self.dry_run,
             after_life: self.after_life,
-            ..ProvisionPodRequest::default()
         }
         .encode_to_vec()
     }

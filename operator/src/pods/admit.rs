@@ -59,7 +59,7 @@ pub(super) async fn admit(context: &Context, object: Arc<ApocryphPod>, pod: &Val
         Ok(Held::LookAgain) => Ok(Admission::NotYet(Looked::new(Outcome::Waiting, SOON))),
         Err(refusal) => {
             // The refusal's remedy is for a publisher, who could go elsewhere.
-            let message = format!("The pod waits to be admitted: {}", refusal.message);
+            let message = format!("The pod waits to be admitted. {}", refusal.message);
             let said = (false, refusal.code, message.as_str());
             let finding = Finding::new(refusal.code, message.clone(), WAITS_FOR_ROOM);
             write_admitted(context, object, finding, said).await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use apocryph_e2e::{
     access,
     actor::{Actor, Answer, Order},
@@ -94,6 +94,7 @@ async fn a_denied_publisher_gets_no_new_pod_and_keeps_what_runs() -> Result<()> 
                 Answer::Refusal(refusal) => return Ok(refusal),
                 // Not yet heard of: this one goes again.
                 Answer::Status(_) => denied.end(order.pod_id).await.map(drop)?,
+                told => bail!("{told:?}"),
             }
         }
     };
