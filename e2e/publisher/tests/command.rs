@@ -477,13 +477,18 @@ fn each_shell_gets_a_script_that_knows_the_commands() {
             assert!(text.contains(word), "{shell}: {word}");
         }
     }
-    // Bash itself: what follows `apocryph de` on the line.
-    let script = "source <(\"$1\" completion bash); COMP_WORDS=(apocryph de); COMP_CWORD=1; _apocryph apocryph de apocryph; echo \"${COMPREPLY[@]}\"";
+    // Bash itself: what follows `apocryph dele` on the line.
+    let script = "source <(\"$1\" completion bash); COMP_WORDS=(apocryph dele); COMP_CWORD=1; _apocryph apocryph dele apocryph; echo \"${COMPREPLY[@]}\"";
     let completed = Command::new("bash")
         .args(["-euc", script, "bash", env!("CARGO_BIN_EXE_apocryph")])
         .output()
         .unwrap();
-    assert_eq!(stdout(&completed).trim(), "deploy delete", "{}", stderr(&completed));
+    assert_eq!(
+        stdout(&completed).trim(),
+        "delegate delegations delete",
+        "{}",
+        stderr(&completed)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

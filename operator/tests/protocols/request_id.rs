@@ -47,6 +47,8 @@ async fn the_id_of_the_stream_is_on_the_object_and_in_the_log() {
         capacity: world.clone(),
         payments: world.clone(),
         door: world.clone(),
+        prices: world.clone(),
+        preview: world.clone(),
     };
     let exchange = ProvisionPod {
         admission: Arc::new(Admission::new(services, TagKey::new([3; 32]), DEFAULTS)),
