@@ -74,7 +74,10 @@ pub struct Planned {
 
 /// Outcome of a submit that was answered.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one a request, and the large one is the usual one")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one a request, and the large one is the usual one"
+)]
 pub enum Submitted {
     /// This write is the commit.
     Created(PodRecord),

@@ -204,8 +204,8 @@ async fn an_envelope_has_a_signature_or_a_delegation() {
 
 #[tokio::test]
 async fn the_rest_of_the_envelope_is_held_to_the_same_as_if_it_were_signed() {
-    type Fault = fn(&mut Envelope);
-    let faults: [(&str, Fault); 5] = [
+    type EnvelopeFault = fn(&mut Envelope);
+    let faults: [(&str, EnvelopeFault); 5] = [
         ("wrong_operation", |envelope| envelope.operation = "delete".to_owned()),
         ("wrong_provider", |envelope| envelope.provider = REQUESTER.to_owned()),
         ("wrong_requester", |envelope| envelope.requester = PROVIDER.to_owned()),

@@ -28,6 +28,8 @@ containers:
   - |
     echo . >> /data/runs; run=$(wc -l < /data/runs)
     echo run $run; echo 'out of the other pipe' >&2; echo end of run $run
+    # long enough to be Ready once: from then on no start deadline counts the waits between restarts
+    [ $run -gt 1 ] || sleep 5
     [ $run -ge 3 ] || exit 7
     trap 'echo told to stop; exit 0' TERM; sleep 1000000 & wait
   volumes: [{name: data, mountPath: /data}]
