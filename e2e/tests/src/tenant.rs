@@ -14,6 +14,8 @@ use apocryph_publisher::{
     watch::watch,
 };
 
+use tokio::sync::Notify;
+
 use crate::{existing::with_images, leak, wait::within};
 
 pub struct Tenant {
@@ -80,10 +82,15 @@ impl Tenant {
     }
 
     /// Follows the pod to its end, through whatever happens to the connection: why it ended, and how many connections it took.
-    pub async fn watch_to_the_end(&self, provider: &Provider) -> Result<(Ended, usize)> {
+    /// Tells `begun` when the first status has come.
+    pub async fn watch_to_the_end(&self, provider: &Provider, begun: &Notify) -> Result<(Ended, usize)> {
         let mut connections = 0;
-        let mut count = |event: Event| connections += usize::from(matches!(event, Event::Connected { .. }));
-        let reached = watch(self.link(provider), self.pod_id, 0, Until::Ended, &mut count).await?;
+        let mut listen = |event: Event| match event {
+            Event::Connected { .. } => connections += 1,
+            Event::Status(_) => begun.notify_one(),
+            _ => {}
+        };
+        let reached = watch(self.link(provider), self.pod_id, 0, Until::Ended, &mut listen).await?;
         match reached {
             Reached::Ended(ended) => Ok((ended, connections)),
             other => bail!("{other:?}"),

@@ -13,6 +13,7 @@ use apocryph_e2e::{
 };
 use apocryph_publisher::reply::Phase;
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
+use tokio::sync::Notify;
 
 use crate::{HELLO, SLEEPER};
 
@@ -122,7 +123,9 @@ async fn an_uninstall_leaves_tenants_running_and_an_install_takes_them_over() ->
     let address = running.addresses[0].multiaddr.clone();
 
     scene.forget();
+    let begun = Notify::new();
     let between = async {
+        begun.notified().await;
         helm_uninstall()?;
         assert!(http::get(&address).await?.contains("good day"));
         helm_upgrade(Profile::Base, &[])?;
@@ -134,7 +137,7 @@ async fn an_uninstall_leaves_tenants_running_and_an_install_takes_them_over() ->
         tenant.end(&back).await
     };
     // the client's stream goes on where it was, at the same peer id
-    let ((ended, connections), ()) = futures::try_join!(tenant.watch_to_the_end(&scene.provider), between)?;
+    let ((ended, connections), ()) = futures::try_join!(tenant.watch_to_the_end(&scene.provider, &begun), between)?;
     assert_eq!(ended.code.text, "deleted_by_publisher");
     assert!(connections >= 2, "the stream never broke");
     pods::exactly_these(&scene.admin, &[]).await

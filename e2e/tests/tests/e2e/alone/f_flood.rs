@@ -35,6 +35,8 @@ containers:
 ";
 /// What the operator may take more than before.
 const GROWTH: u64 = 16 << 20;
+/// The same while somebody reads at full speed: the windows of his connection are full as well.
+const GROWTH_READING: u64 = 32 << 20;
 
 /// Watches the operator's memory while something goes on; gives what that gave, and the most memory that was seen.
 async fn watched<T>(pid: &str, what: impl Future<Output = Result<T>>) -> Result<(T, u64)> {
@@ -108,7 +110,7 @@ async fn a_hundred_megabytes_to_a_reader_that_stops() -> Result<()> {
     }
     assert!(taken < LINES / 2, "{taken} lines were on their way");
 
-    // Who reads gets every line, and that takes no memory either.
+    // Who reads gets every line, and that takes no more than the windows of the connection.
     let (lines, most) = watched(&pid, async {
         let (lines, status) = reader.logs(order.pod_id, Logs::default()).await?;
         ensure!(status.phase == Phase::Running, "{status:?}");
@@ -116,7 +118,7 @@ async fn a_hundred_megabytes_to_a_reader_that_stops() -> Result<()> {
     })
     .await?;
     println!("operator: {} KiB at most while all is read", most >> 10);
-    assert!(most <= start + GROWTH, "{start} bytes before, {most} at most");
+    assert!(most <= start + GROWTH_READING, "{start} bytes before, {most} at most");
     assert_eq!(lines.len(), LINES + 1);
     assert!(lines[..LINES].iter().all(|line| line.text.len() == LINE - 1));
     assert_eq!(lines.last().context("the last line")?.text, "all of it");
