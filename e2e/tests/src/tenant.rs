@@ -8,13 +8,9 @@ use apocryph_publisher::{
     Client, Deployment, PodId, Provider, PublisherKey, Settings, Store, Until,
     delete::delete,
     deploy::{Options, Reached, deploy},
-    error::Ended,
-    follow::{Event, Interceptor, Link},
+    follow::{Interceptor, Link},
     reply::Status,
-    watch::watch,
 };
-
-use tokio::sync::Notify;
 
 use crate::{existing::with_images, leak, wait::within};
 
@@ -81,30 +77,8 @@ impl Tenant {
         Ok(status)
     }
 
-    /// Follows the pod to its end, through whatever happens to the connection: why it ended, and how many connections it took.
-    /// Tells `begun` when the first status has come.
-    pub async fn watch_to_the_end(&self, provider: &Provider, begun: &Notify) -> Result<(Ended, usize)> {
-        let mut connections = 0;
-        let mut listen = |event: Event| match event {
-            Event::Connected { .. } => connections += 1,
-            Event::Status(_) => begun.notify_one(),
-            _ => {}
-        };
-        let reached = watch(self.link(provider), self.pod_id, 0, Until::Ended, &mut listen).await?;
-        match reached {
-            Reached::Ended(ended) => Ok((ended, connections)),
-            other => bail!("{other:?}"),
-        }
-    }
-
-    pub async fn end(&self, provider: &Provider) -> Result<()> {
-        delete(self.link(provider), self.pod_id, 0, 0, &mut |_| {}).await?;
-        Ok(())
-    }
-
-    /// Ends the pod and forgets it.
     pub async fn delete(self, provider: &Provider) -> Result<()> {
-        self.end(provider).await?;
+        delete(self.link(provider), self.pod_id, 0, 0, &mut |_| {}).await?;
         std::fs::remove_dir_all(&self.folder)?;
         Ok(())
     }

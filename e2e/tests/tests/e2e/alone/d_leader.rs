@@ -13,7 +13,6 @@ use apocryph_e2e::{
 };
 use apocryph_publisher::reply::Phase;
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
-use tokio::sync::Notify;
 
 use crate::{HELLO, SLEEPER};
 
@@ -118,28 +117,22 @@ async fn a_rolling_upgrade_and_two_operators_at_once() -> Result<()> {
 #[tokio::test]
 async fn an_uninstall_leaves_tenants_running_and_an_install_takes_them_over() -> Result<()> {
     let mut scene = alone(Profile::Base).await?;
-    let tenant = Tenant::new(None)?;
-    let running = tenant.deploy(&scene.provider, HELLO).await?;
+    let actor = Actor::connect(&scene.provider).await?;
+    let order = Order::of(HELLO)?;
+    let running = actor.run(&order).await?;
     let address = running.addresses[0].multiaddr.clone();
 
     scene.forget();
-    let begun = Notify::new();
-    let between = async {
-        begun.notified().await;
-        helm_uninstall()?;
-        assert!(http::get(&address).await?.contains("good day"));
-        helm_upgrade(Profile::Base, &[])?;
-        let back = provider(&scene.admin).await?;
-        assert_eq!(back.peer(), scene.provider.peer());
-        apocryph_e2e::install::accepting(&back).await?;
-        pods::exactly_these(&scene.admin, std::slice::from_ref(&running.name)).await?;
-        assert!(http::get(&address).await?.contains("start 1,"), "it was started anew");
-        tenant.end(&back).await
-    };
-    // the client's stream goes on where it was, at the same peer id
-    let ((ended, connections), ()) = futures::try_join!(tenant.watch_to_the_end(&scene.provider, &begun), between)?;
-    assert_eq!(ended.code.text, "deleted_by_publisher");
-    assert!(connections >= 2, "the stream never broke");
+    helm_uninstall()?;
+    assert!(http::get(&address).await?.contains("good day"));
+    helm_upgrade(Profile::Base, &[])?;
+    let back = provider(&scene.admin).await?;
+    assert_eq!(back.peer(), scene.provider.peer());
+    apocryph_e2e::install::accepting(&back).await?;
+    let again = Actor::with_key(&back, apocryph_e2e::actor::same_key(&actor.key)?).await?;
+    assert_eq!(again.run(&order).await?.name, running.name);
+    assert!(http::get(&address).await?.contains("start 1,"), "it was started anew");
+    again.end(order.pod_id).await?;
     pods::exactly_these(&scene.admin, &[]).await
 }
 
